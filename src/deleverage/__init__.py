@@ -1,0 +1,43 @@
+"""Monte Carlo sweeps of a leveraged crash across collateral, index and liquidation policies.
+
+The public names are imported when they are first used, so that `import deleverage` starts nothing: no JAX backend,
+no xarray, no Dask.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deleverage.analysis import tail
+    from deleverage.analysis.summary import summary
+    from deleverage.config import build, load_config
+    from deleverage.results import open_run
+    from deleverage.sweep import run, simulate
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "build", "load_config", "open_run", "run", "simulate", "summary", "tail"]
+
+_HOMES = {
+    "build": "deleverage.config",
+    "load_config": "deleverage.config",
+    "open_run": "deleverage.results",
+    "run": "deleverage.sweep",
+    "simulate": "deleverage.sweep",
+    "summary": "deleverage.analysis.summary",
+    "tail": "deleverage.analysis",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'deleverage' has no attribute {name!r}; it has {__all__}")
+    home = import_module(_HOMES[name])
+    value = getattr(home, name) if hasattr(home, name) else import_module(f"{_HOMES[name]}.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,113 @@
+"""A policy: every number that one entry of the policy axis sets, by mechanism.
+
+On the host each leaf ends in the policy axis `[..., policy]`; in the kernel in the path axis
+(columns: policies x paths). Slots: `J` perps or collateral slots of a book, `B` books, `K` buckets,
+`M` markets, `I` index entries, `S` sources of an index entry, `V` venues, `R` tiers.
+A 1 in a shape is an axis kept for broadcasting against cohorts `[book, bucket, path]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+
+
+class Books(eqx.Module):
+    """Starting balance sheets, after the participation response. USD millions."""
+
+    position: Any  # [Jp, B, K, policy] long > 0, at starting prices
+    entry: Any  # [Jp, B, 1, policy] entry price over the starting price
+    collateral: Any  # [Jc, B, K, policy] at starting prices
+    cash: Any  # [B, K, policy], negative = debt
+    accounts: Any  # [B, K, policy]
+    budget: Any  # [B, K, policy] cash that top-ups may add in all
+
+
+class IndexRules(eqx.Module):
+    """How a venue forms the prices that collateral and perps are valued on."""
+
+    weight: Any  # [S, I, policy] on the source markets
+    reference_weight: Any  # [I, policy]
+    redemption_weight: Any  # [I, policy]; the three sum to 1
+    clamp: Any  # [I, policy] band around the reference; 1e30: none
+    smoothing: Any  # [I, policy] EMA weight of the newest value; 1: none
+    floor: Any  # [I, policy] share of the redemption price; 0: none
+    basis_smoothing: Any  # [M, policy] EMA weight of the perp basis in a `median` mark
+
+
+class MarginRules(eqx.Module):
+    """Maintenance margin and collateral credit, both piecewise linear per account.
+
+    Maintenance of a perp slot: max over tiers of (rate N - n deduction), N its notional, n accounts.
+    Credit of a collateral slot: min over tiers of (ratio V + n addition), V its index value.
+    """
+
+    rate: Any  # [Jp, R, B, 1, policy], rising with the tier
+    deduction: Any  # [Jp, R, B, 1, policy] USD millions per account, first tier 0
+    ratio: Any  # [Jc, R, B, 1, policy] falling with the tier, in [0, 1], venue cap included
+    addition: Any  # [Jc, R, B, 1, policy] USD millions per account, first tier 0
+    loan_rate: Any  # [B, 1, policy] maintenance per USD of debt
+
+
+class TopUpRules(eqx.Module):
+    """Owners adding cash to accounts near liquidation."""
+
+    rate: Any  # [B, 1, policy] share of the missing cash added per minute
+    warn: Any  # [B, 1, policy] multiple of maintenance below which they act
+
+
+class LiquidationRules(eqx.Module):
+    """How due cohorts are sold."""
+
+    pace: Any  # [B, 1, policy] share of the initial position per minute
+    target: Any  # [B, 1, policy] equity over maintenance that `target` restores
+    fee: Any  # [B, 1, policy] of perp notional, to the fund
+    collateral_fee: Any  # [B, 1, policy] of collateral sold, to the fund
+
+
+class ImpactRules(eqx.Module):
+    """Order books."""
+
+    depth: Any  # [M, policy] USD millions per unit of log price
+    sensitivity: Any  # [M, policy] share of the liquidity drop that reaches the book
+    displacement: Any  # [M, policy] starting log distance below the fundamental
+
+
+class HealingRules(eqx.Module):
+    """What brings prices back."""
+
+    resilience_half_life: Any  # [M, policy] minutes; 1e30: none
+    basis_half_life: Any  # [pairs, policy]
+    arbitrage_half_life: Any  # [groups, policy]
+    arbitrage_capital: Any  # [groups, policy] USD millions per minute
+    redemption_capacity: Any  # [pegged, policy] USD millions per minute
+
+
+class BackstopRules(eqx.Module):
+    """Who pays when an account owes more than it has."""
+
+    fund: Any  # [V, policy] USD millions at the start
+    adl: Any  # [V, policy] 1 where the venue deleverages winners, else 0
+
+
+class Reporting(eqx.Module):
+    """What the public feed shows."""
+
+    feed_cap: Any  # [M, policy] USD millions per minute that the feed reports at most
+    due_at_start: Any  # [policy] 1 where a cohort is due before the first draw
+
+
+class Policy(eqx.Module):
+    """All rules of one entry of the policy axis, and the books that answer to them."""
+
+    books: Books
+    index: IndexRules
+    margin: MarginRules
+    baseline_margin: MarginRules  # the baseline's rules on these books: what "wrongful" refers to
+    top_up: TopUpRules
+    liquidation: LiquidationRules
+    impact: ImpactRules
+    healing: HealingRules
+    backstop: BackstopRules
+    reporting: Reporting

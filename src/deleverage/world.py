@@ -1,0 +1,155 @@
+"""The world: what every policy shares (who trades what where) and the shocks it is put under.
+
+`Layout` is static: names and integer maps fixed at compile time. `World` adds the numbers of the
+exogenous shocks. Every number a policy or a scenario override may change lives in `policy.Policy`.
+
+Units: money in USD millions, time in minutes, prices as ratios to the starting fundamental price,
+positions and collateral in USD millions at the starting fundamental price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+
+INFINITE_DEPTH = 1e12
+"""USD millions per unit of log price that stand for a book without impact."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """One order book: an asset on a venue, `spot` or `perp`, priced in USD or in another asset."""
+
+    venue: int
+    asset: int
+    kind: str  # "spot" | "perp"
+    quote: int = -1  # -1: USD; else the market that turns the quote asset into USD there
+
+    @property
+    def is_perp(self) -> bool:
+        """Whether the book is a perpetual future."""
+        return self.kind == "perp"
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One published index price: of an asset, on a venue."""
+
+    venue: int
+    asset: int
+    sources: tuple[int, ...]  # spot markets a weight may rest on: own pairs, then other venues
+    references: tuple[int, ...]  # other venues' USD spot markets, the median of which is the reference
+    reference_shares: tuple[float, ...]  # their configured depths over the total, sum 1
+
+
+@dataclass(frozen=True)
+class Book:
+    """A portfolio composition on one venue; its cohorts differ in leverage only."""
+
+    venue: int
+    perps: tuple[int, ...]  # market of each perp slot
+    collateral: tuple[int, ...]  # index entry of each collateral slot
+    hedged: bool = False  # collateral slot 0 is the spot leg of the short in perp slot 0
+    target: bool = False  # liquidation kind: False `close`, True `target`
+
+    @property
+    def is_loan(self) -> bool:
+        """Whether the book holds no perp, so that its collateral is what is liquidated."""
+        return not self.perps
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything static: sizes, maps, kinds. Two policies with one layout share one program."""
+
+    venues: tuple[str, ...]
+    assets: tuple[str, ...]
+    pegged: tuple[int, ...]  # assets with an issuer
+    markets: tuple[Market, ...]
+    indices: tuple[IndexEntry, ...]
+    books: tuple[Book, ...]
+    buckets: int
+    perp_index: tuple[int, ...]  # per market: index entry of a perp's underlying, -1 for spot
+    mark_kinds: tuple[str, ...]  # per market: "index" | "last" | "median", "" for spot
+    sales: tuple[tuple[tuple[int, float], ...], ...]  # per index entry: own books and share sold on each
+    basis_pairs: tuple[tuple[int, int], ...]  # (spot market, perp market)
+    arbitrage_groups: tuple[tuple[int, ...], ...]  # USD spot markets of one asset, one a venue
+    pegs: tuple[tuple[int, int], ...]  # (venue, asset) whose depeg is measured, by its index entry
+    peg_markets: tuple[int, ...]  # USD spot market of each peg
+    step: float  # minutes
+    steps: int
+    draw_step: float  # minutes, `step` is a multiple of it
+    window_steps: int  # steps in the sliding window of `peak_window_share`
+    thresholds: tuple[float, ...] = (0.99, 0.95, 0.90)
+
+
+class Macro(eqx.Module):
+    """The macro shock: log drop `severity * loading`, arriving over minutes, partly rebounding.
+
+    `law` is static: "fixed" (a), "normal" (mean a, sd b), "lognormal" (median a, log sd b),
+    "generalised_pareto" (threshold a, scale b, shape c). Random time: uniform on [start, latest].
+    """
+
+    law: str = eqx.field(static=True)
+    a: Any
+    b: Any
+    c: Any
+    cap: Any  # the severity is at most this
+    start: Any  # minutes after the start of the run
+    latest: Any  # equal to `start` for a scheduled shock
+    loading: Any  # [asset]
+    duration: Any  # minutes over which the drop arrives linearly; 0: at once
+    rebound: Any  # share of the drop that comes back
+    rebound_delay: Any  # minutes after the shock
+    rebound_half_life: Any
+    volatility_multiplier: Any  # at the shock, decaying to 1
+    volatility_half_life: Any
+
+
+class Merton(eqx.Module):
+    """Common jumps: at most one a draw step, with probability 1 - exp(-rate * draw_step)."""
+
+    rate: Any  # per minute
+    mean: Any  # of the log jump
+    deviation: Any
+    loading: Any  # [asset]
+
+
+class Liquidity(eqx.Module):
+    """Drop of depth, tied to severity by rank correlation."""
+
+    lowest: Any  # smallest drop, share of depth
+    highest: Any
+    correlation: Any  # Pearson correlation of the normal scores
+    onset: Any  # minutes from the shock to the full drop
+    hold: Any  # minutes at the full drop
+    half_life: Any  # of the recovery
+
+
+class Outage(eqx.Module):
+    """A venue's transfer gate shut for one window a path.
+
+    Scheduled: `random` False, window [start, start + length]. Random: start exponential with
+    `rate` per minute counted from `start`, length exponential with mean `length`.
+    """
+
+    venue: int = eqx.field(static=True)
+    random: bool = eqx.field(static=True)
+    start: Any
+    length: Any
+    rate: Any
+
+
+class World(eqx.Module):
+    """The layout and the exogenous shocks. `loading` turns normals into log-price increments."""
+
+    layout: Layout = eqx.field(static=True)
+    loading: Any  # [asset, factor], per square root of a minute (zero rows: numeraire, pegged)
+    drift: Any  # [asset], of log price beyond the martingale, per minute
+    anchor: Any  # [asset, asset]: 1 where the column's fundamental moves the row's
+    macro: Macro
+    merton: Merton | None
+    liquidity: Liquidity
+    outages: tuple[Outage, ...]
