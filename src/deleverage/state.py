@@ -1,0 +1,71 @@
+"""What one step passes to the next, and what a path is given from outside.
+
+Arrays end in the path axis. Letters as in `policy.py`; `T` steps, `A` assets, `G` draw steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+
+
+class Draws(eqx.Module):
+    """Raw random numbers of a block of paths, in the order MODEL.md section 2.1 uses them.
+
+    Normals are standard, uniforms in (0, 1). Fields of mechanisms that are off are None.
+    """
+
+    diffusion: Any  # [G, factor, path] normals
+    macro: Any  # [2, path] uniforms: severity, time
+    jump_uniform: Any  # [G, path] or None
+    jump_normal: Any  # [G, path] or None
+    liquidity: Any  # [path] normals
+    outage: Any  # [outages, 2, path] uniforms: start, length (drawn for scheduled ones too)
+
+
+class Inputs(eqx.Module):
+    """The exogenous series of a block of paths, the same for every policy. MODEL.md 2.1."""
+
+    log_fundamental: Any  # [T, A, path]
+    liquidity_drop: Any  # [T, path]
+    gate_open: Any  # [T, V, path], 1 open, 0 shut
+
+
+class PathCoordinates(eqx.Module):
+    """What is stored with each path, whatever the policy."""
+
+    severity: Any  # [path] log drop of an asset with loading 1
+    shock_time: Any  # [path] minutes after the start
+    outage_start: Any  # [V, path] minutes, NaN: no outage within the run
+    outage_length: Any  # [V, path] minutes shut within the run
+    log_weight: Any  # [path] log of the likelihood ratio; 0 under plain sampling
+
+
+class Accounts(eqx.Module):
+    """Cohorts: cash (USD millions) and what is left of each starting position."""
+
+    cash: Any  # [B, K, path]
+    position_left: Any  # [Jp, B, K, path] in [0, 1]
+    collateral_left: Any  # [Jc, B, K, path] in [0, 1]
+    budget: Any  # [B, K, path] top-up cash left
+    taken_over: Any  # [B, K, path] bool: wiped out, what is left is the venue's
+
+
+class Markets(eqx.Module):
+    """Order books, published prices and the market makers' side of the perps."""
+
+    displacement: Any  # [M, path] log distance below the fundamental
+    last_price: Any  # [M, path] after stage 8 of the step before
+    smoothed_index: Any  # [I, path] EMA before the floor
+    basis: Any  # [M, path] EMA of perp minus index
+    maker_units: Any  # [M, path] market makers' perp inventory
+    maker_cash: Any  # [M, path]
+
+
+class State(eqx.Module):
+    """All that the next step reads."""
+
+    accounts: Accounts
+    markets: Markets
+    fund: Any  # [V, path] insurance fund, USD millions
