@@ -1,9 +1,10 @@
 """Create or refresh `.venv-<version>` of this checkout and print the path of its interpreter.
 
-Usage: `python scripts/environment.py [extra]...`. Standard library only. The environment counts as good while it holds a
-stamp that names this pyproject.toml, this place and the extras asked for; the stamp is removed before anything is
-installed and written after everything is, so an interrupted installation is thrown away and made again. A lock lets one
-installation run at a time; the system frees it when its holder dies.
+Usage: `python scripts/environment.py [extra]...`. Standard library only. The environment counts as
+good while it holds a stamp that names this pyproject.toml, this place and the extras asked for; the
+stamp is removed before anything is installed and written after everything is, so an interrupted
+installation is thrown away and made again. A lock lets one installation run at a time; the system
+frees it when its holder dies.
 """
 
 import fcntl
@@ -34,8 +35,8 @@ def call(command: list[str | Path], **settings: object) -> None:
 
 
 def fingerprint() -> str:
-    """Hash of what an installation depends on: the project file and the place of the checkout."""
-    return hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + bytes(ROOT)).hexdigest()
+    """Hash of the project file: what an installation depends on, besides its place."""
+    return hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
 
 
 def installed() -> dict | None:
@@ -49,24 +50,27 @@ def installed() -> dict | None:
 
 
 def create() -> None:
-    """Make an empty environment, with virtualenv where the system's Python came without ensurepip."""
+    """Make an empty environment, with virtualenv where Python came without ensurepip."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     if importlib.util.find_spec("ensurepip"):
-        call([sys.executable, "-m", "venv", FOLDER])
-    elif importlib.util.find_spec("virtualenv"):
-        call([sys.executable, "-m", "virtualenv", "--quiet", FOLDER])
-    elif importlib.util.find_spec("pip"):
-        # A target folder of its own is allowed also where the system's packages are externally managed (PEP 668).
-        with tempfile.TemporaryDirectory() as target:
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-            call([*pip, "--target", target, "virtualenv"])
-            path = {**os.environ, "PYTHONPATH": target}
-            call([sys.executable, "-m", "virtualenv", "--quiet", FOLDER], env=path)
-    else:
+        try:
+            return call([sys.executable, "-m", "venv", FOLDER])
+        except subprocess.CalledProcessError:
+            say("venv failed, trying virtualenv")
+            shutil.rmtree(FOLDER, ignore_errors=True)
+    virtualenv = [sys.executable, "-m", "virtualenv", "--quiet", FOLDER]
+    if importlib.util.find_spec("virtualenv"):
+        return call(virtualenv)
+    if not importlib.util.find_spec("pip"):
         sys.exit(
-            f"error: {sys.executable} has neither ensurepip nor pip, so no environment can be made; "
-            "install pip (or your system's python3-venv package) and run this again."
+            f"error: {sys.executable} has neither a working venv nor pip, so no environment can be "
+            "made; install pip (or your system's python3-venv package) and run this again."
         )
+    # A target folder is allowed also where the system's packages are externally managed (PEP 668).
+    with tempfile.TemporaryDirectory() as target:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        call([*pip, "--target", target, "virtualenv"])
+        call(virtualenv, env={**os.environ, "PYTHONPATH": target})
 
 
 def install(extras: list[str]) -> None:
@@ -109,10 +113,16 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"error: the installation into {FOLDER.name} failed at `{error.cmd[0]} ...`, see above; run this again.")
+    except subprocess.CalledProcessError:
+        sys.exit(
+            f"error: the installation into {FOLDER.name} failed, see pip's reason above; "
+            "mend it and run this again."
+        )
     except OSError as error:
-        sys.exit(f"error: the environment {FOLDER} cannot be written ({error}); run this in a folder that can.")
+        sys.exit(
+            f"error: the environment {FOLDER} cannot be written ({error}); "
+            "make room or use a checkout in a folder that you may write to."
+        )
     except KeyboardInterrupt:
         say("interrupted; the next call makes the environment again")
         sys.exit(130)

@@ -1,7 +1,7 @@
 """Monte Carlo sweeps of a leveraged crash across collateral, index and liquidation policies.
 
-The public names are imported when they are first used, so that `import deleverage` starts nothing: no JAX backend,
-no xarray, no Dask.
+The public names are imported when they are first used, so that `import deleverage` starts nothing:
+no JAX backend, no xarray, no Dask.
 """
 
 from importlib import import_module
