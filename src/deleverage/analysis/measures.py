@@ -1,0 +1,249 @@
+"""The four measures of one sample: mean, quantile, expected shortfall, probability.
+
+Each has the same three methods. `estimate` gives the value with its error and interval,
+`influence` the value with one term a path whose mean error is the value's error (paired
+differences subtract them), `support` how many points of the sample carry it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from deleverage.analysis import order_statistics
+from deleverage.analysis.estimate import (
+    Estimate,
+    Sample,
+    error_of_mean,
+    from_normal,
+    require_fraction,
+)
+from deleverage.errors import ConfigError
+
+Tail = Literal["upper", "lower"]
+
+
+class Measure(ABC):
+    """A number that summarises one outcome over its paths."""
+
+    name: ClassVar[str]
+    method: ClassVar[str]
+
+    @abstractmethod
+    def estimate(self, sample: Sample, level: float) -> Estimate:
+        """The value with its standard error and its interval of this level."""
+
+    @abstractmethod
+    def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
+        """The value and its influence function at each path, `[path]`, up to a constant."""
+
+    @abstractmethod
+    def support(self, sample: Sample) -> float:
+        """Number of points beyond the level; infinite where the measure has none."""
+
+
+@dataclass(frozen=True)
+class Mean(Measure):
+    """The expectation."""
+
+    name = "mean"
+    method = "mean; normal interval"
+
+    def estimate(self, sample: Sample, level: float) -> Estimate:
+        """The mean, the standard deviation over root n, and the normal interval."""
+        value, terms = self.influence(sample)
+        return from_normal(value, error_of_mean(terms), level)
+
+    def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
+        """The mean and the (weighted) values themselves."""
+        terms = sample.values if sample.weights is None else sample.values * sample.weights
+        return float(np.mean(terms)), terms
+
+    def support(self, sample: Sample) -> float:
+        """Every point carries a mean."""
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Quantile(Measure):
+    """The value that a share q of the paths does not exceed."""
+
+    q: float
+    name = "quantile"
+    method = (
+        "order statistic of rank ceil(n q); binomial interval (weighted: normal error of the "
+        "weighted distribution function, inverted); error from a Hall-Sheather density"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a level outside (0, 1)."""
+        require_fraction("q", self.q)
+
+    def estimate(self, sample: Sample, level: float) -> Estimate:
+        """See `order_statistics.quantile`."""
+        return order_statistics.quantile(sample, self.q, level)
+
+    def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
+        """The quantile and `(q - 1{x <= quantile}) / density`, from the nearer tail."""
+        place = order_statistics.locate(sample, self.q)
+        weights = 1.0 if sample.weights is None else sample.weights
+        if self.q >= 0.5:
+            return place.value, weights * (sample.values > place.value) * place.sparsity
+        return place.value, weights * (sample.values <= place.value) * -place.sparsity
+
+    def support(self, sample: Sample) -> float:
+        """Points beyond the quantile on its thinner side."""
+        return _tail_points(sample, self.q, "upper" if self.q >= 0.5 else "lower")
+
+
+@dataclass(frozen=True)
+class ExpectedShortfall(Measure):
+    r"""The mean of the worst share 1 - q, the boundary value with its fractional weight.
+
+    $$ES_q = VaR_q + E(x - VaR_q)^+ / (1 - q)$$
+
+    The worst are the largest values, or with `tail="lower"` the smallest (trough prices).
+    """
+
+    q: float
+    tail: Tail = "upper"
+    name = "expected_shortfall"
+    method = "mean of the worst share 1 - q; influence function and normal interval"
+
+    def __post_init__(self) -> None:
+        """Refuse a level outside (0, 1) and an unknown tail."""
+        require_fraction("q", self.q)
+        if self.tail not in ("upper", "lower"):
+            raise ConfigError(
+                f"tail is {self.tail!r}, but it must be 'upper' (large values are bad) or 'lower'."
+            )
+
+    def estimate(self, sample: Sample, level: float) -> Estimate:
+        """The shortfall; its error is that of the mean of `(x - VaR)^+ / (1 - q)`."""
+        if sample.weights is None:
+            value, error = self._from_partition(sample.values)
+        else:
+            value, terms = self.influence(sample)
+            error = error_of_mean(terms)
+        return from_normal(value, error, level)
+
+    def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
+        """The shortfall and `(x - VaR)^+ / (1 - q)`; the error of VaR itself cancels."""
+        sign = self._sign
+        upper = Sample(sign * sample.values, sample.weights)
+        boundary = order_statistics.locate(upper, self.q).value
+        beyond = upper.values > boundary  # and not a difference of two infinities
+        terms = np.zeros(sample.size)
+        terms[beyond] = (upper.values[beyond] - boundary) / (1.0 - self.q)
+        if sample.weights is not None:
+            terms *= sample.weights
+        return sign * (boundary + float(np.mean(terms))), sign * terms
+
+    def support(self, sample: Sample) -> float:
+        """Points in the worst share."""
+        q = self.q if self.tail == "upper" else 1.0 - self.q
+        return _tail_points(sample, q, self.tail)
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self.tail == "upper" else -1.0
+
+    def _from_partition(self, values: np.ndarray) -> tuple[float, float]:
+        """Value and error from the tail alone: one partition, no array of all influences."""
+        count = values.size
+        start = order_statistics.rank(count, self.q) - 1
+        ordered = np.partition(self._sign * values, start)
+        boundary = ordered[start]
+        tail = ordered[start + 1 :]
+        tail = tail[tail > boundary]
+        excess = (tail - boundary) / (1.0 - self.q)
+        mean = float(np.sum(excess)) / count
+        value = self._sign * (float(boundary) + mean)
+        if count < 2 or not math.isfinite(mean):
+            return value, math.nan
+        squares = float(np.sum((excess - mean) ** 2)) + (count - excess.size) * mean**2
+        return value, math.sqrt(squares / (count - 1) / count)
+
+
+@dataclass(frozen=True)
+class Probability(Measure):
+    """The chance of an outcome strictly above, or strictly below, a threshold."""
+
+    above: float | None = None
+    below: float | None = None
+    name = "probability"
+    method = (
+        "share of paths; Clopper-Pearson interval (weighted: normal, and 1 as the upper bound "
+        "where nothing was hit)"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse both bounds at once, and none."""
+        if (self.above is None) == (self.below is None):
+            raise ConfigError(
+                f"above is {self.above!r} and below is {self.below!r}, but a probability takes "
+                "exactly one of them; write above=0 for 'more than nothing'."
+            )
+
+    def estimate(self, sample: Sample, level: float) -> Estimate:
+        """The share, its binomial error, and an interval that is exact without weights."""
+        value, terms = self.influence(sample)
+        if sample.weights is None:
+            error = math.sqrt(value * (1.0 - value) / sample.size)
+            return Estimate(
+                value, error, *clopper_pearson(int(np.count_nonzero(terms)), sample.size, level)
+            )
+        plain = from_normal(value, error_of_mean(terms), level)
+        upper = min(plain.upper, 1.0) if np.any(terms > 0) else 1.0
+        return plain._replace(lower=max(plain.lower, 0.0), upper=upper)
+
+    def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
+        """The share and the (weighted) indicator of each path."""
+        values = sample.values
+        terms = (values > self.above if self.above is not None else values < self.below) * 1.0
+        if sample.weights is not None:
+            terms *= sample.weights
+        return float(np.mean(terms)), terms
+
+    def support(self, sample: Sample) -> float:
+        """The interval says by itself how few the hits are."""
+        return math.inf
+
+
+def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:
+    """Exact two-sided interval of a binomial share; at 0 hits the upper end is its exact bound."""
+    from scipy.special import betaincinv
+
+    miss = (1.0 - level) / 2.0
+    lower = float(betaincinv(hits, count - hits + 1, miss)) if hits > 0 else 0.0
+    upper = float(betaincinv(hits + 1, count - hits, 1.0 - miss)) if hits < count else 1.0
+    return lower, upper
+
+
+def paired_shares(first: np.ndarray, second: np.ndarray, level: float) -> tuple[float, float]:
+    """Interval of a difference of paired shares, with half a path added to each cell.
+
+    Unlike the plain normal interval it has a width when no path differs (Agresti, Min 2005).
+    """
+    only_first = float(np.sum(first > second)) + 0.5
+    only_second = float(np.sum(second > first)) + 0.5
+    count = first.size + 2.0
+    centre = (only_first - only_second) / count
+    spread = (only_first + only_second - (only_first - only_second) ** 2 / count) / count**2
+    interval = from_normal(centre, math.sqrt(spread), level)
+    return max(interval.lower, -1.0), min(interval.upper, 1.0)
+
+
+def _tail_points(sample: Sample, q: float, tail: Tail) -> float:
+    """Points beyond the quantile q; with weights, as many equal ones as are as informative."""
+    if sample.weights is None:
+        return sample.size * (1.0 - q if tail == "upper" else q)
+    boundary = order_statistics.locate(sample, q).value
+    values = sample.values
+    weights = sample.weights[values >= boundary if tail == "upper" else values <= boundary]
+    square = float(np.sum(weights**2))
+    return float(np.sum(weights)) ** 2 / square if square > 0 else 0.0

@@ -1,0 +1,183 @@
+"""What the summary measures: the standard list, cut down to what a dataset holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deleverage.analysis.measures import ExpectedShortfall, Mean, Measure, Probability, Quantile
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+AMOUNTS = (
+    "bad_debt",
+    "liquidated_notional",
+    "reported_liquidations",
+    "collateral_sold",
+    "wrongful_liquidations",
+    "missed_loss",
+    "compensation",
+)
+"""Outcomes of which the summary gives the whole row of amounts, totalled over assets or causes."""
+
+COSTS = ("open_interest_forgone", "credit_forgone")
+"""What a policy costs before the first draw: one number a policy, the same on every path."""
+
+AMOUNT_MEASURES: tuple[tuple[str, Measure], ...] = (
+    ("mean", Mean()),
+    ("median", Quantile(0.5)),
+    ("quantile_95", Quantile(0.95)),
+    ("quantile_99", Quantile(0.99)),
+    ("shortfall_99", ExpectedShortfall(0.99)),
+)
+
+TROUGH_MEASURES: tuple[tuple[str, Measure], ...] = (
+    ("median", Quantile(0.5)),
+    ("quantile_1", Quantile(0.01)),
+)
+
+BEYOND_FUND = ("adl_loss", "socialised_loss", "unabsorbed_loss")
+"""Where bad debt goes once the insurance fund has paid its part."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One column of the summary: a measure of the sum of some variables at a selection.
+
+    Attributes:
+        name: Its label, unique in a summary, such as `bad_debt.shortfall_99`.
+        variables: Names whose sum is measured; dims left after the selection are summed too.
+        measure: The measure; None for a policy's constant.
+        selection: Labels by dimension.
+        difference: Whether the measure is the paired difference to the baseline.
+    """
+
+    name: str
+    variables: tuple[str, ...]
+    measure: Measure | None
+    selection: Mapping[str, object] = field(default_factory=dict)
+    difference: bool = False
+
+    def outcome(self, dataset: xr.Dataset) -> xr.DataArray:
+        """The array `(policy, path)` that is measured, or `(policy)` for a constant."""
+        parts = []
+        for variable in self.variables:
+            x = dataset[variable]
+            units = x.attrs.get("units")
+            for dim, label in self.selection.items():
+                x = x.isel({dim: position(x, dim, label)}, drop=True)
+            extra = [dim for dim in x.dims if dim not in ("policy", "path")]
+            # A sum that skipped NaN would turn a missing block into zeros.
+            x = x.sum(extra, skipna=False) if extra else x
+            parts.append(x)
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        total = total.rename(self.variables[0] if len(self.variables) == 1 else None)
+        return total.assign_attrs({"units": units} if units else {})
+
+
+def standard_quantities(dataset: xr.Dataset, baseline: str | None) -> list[Quantity]:
+    """The standard list for the variables that the dataset holds."""
+    present = set(dataset.data_vars)
+    found: list[Quantity] = []
+    for variable in AMOUNTS:
+        if variable in present:
+            found += [Quantity(f"{variable}.{n}", (variable,), m) for n, m in AMOUNT_MEASURES]
+    if "liquidated_notional" in present and baseline is not None:
+        found.append(
+            Quantity(
+                "liquidated_notional.shortfall_99.difference",
+                ("liquidated_notional",),
+                ExpectedShortfall(0.99),
+                difference=True,
+            )
+        )
+    found += _troughs(dataset)
+    found += _depegs(dataset)
+    losses = tuple(name for name in BEYOND_FUND if name in present)
+    if losses:
+        found.append(Quantity("bad_debt_beyond_fund.probability", losses, Probability(above=0.0)))
+    adl = next((name for name in ("adl_notional", "adl_loss") if name in present), None)
+    if adl is not None:
+        found.append(Quantity("adl.probability", (adl,), Probability(above=0.0)))
+    for variable in COSTS:
+        if variable in present:
+            constant = None if "path" not in dataset[variable].dims else Mean()
+            found.append(Quantity(variable, (variable,), constant))
+    return found
+
+
+def headline_markets(dataset: xr.Dataset) -> list[str]:
+    """Markets whose trough the summary gives: perps of BTC and spot of what has a peg.
+
+    Where none is of this kind, all markets of the dataset.
+    """
+    if "trough_price" not in dataset or "market" not in dataset["trough_price"].dims:
+        return []
+    markets = labels(dataset["trough_price"], "market")
+    pegged = {_asset_and_kind(name)[0] for name in labels(dataset, "peg")} or {"USDe"}
+    chosen = [
+        name
+        for name in markets
+        if _asset_and_kind(name) == ("BTC", "perp")
+        or (_asset_and_kind(name)[0] in pegged and _asset_and_kind(name)[1] == "spot")
+    ]
+    return chosen or markets
+
+
+def labels(x: xr.DataArray | xr.Dataset, dim: str) -> list[str]:
+    """The labels of a dimension as text; none where it has no coordinate."""
+    return [str(label) for label in x[dim].values] if dim in x.coords else []
+
+
+def position(x: xr.DataArray, dim: str, label: object) -> int:
+    """Where a label stands on a dimension; numbers match to float32 precision.
+
+    Raises:
+        KeyError: The dimension or the label is not there.
+    """
+    if dim not in x.dims or dim not in x.coords:
+        raise KeyError(dim)
+    for place, found in enumerate(x[dim].values.tolist()):
+        if isinstance(found, float) and isinstance(label, (int, float)):
+            if abs(found - label) <= 1e-6 * max(1.0, abs(found)):
+                return place
+        elif found == label or str(found) == str(label):
+            return place
+    raise KeyError(label)
+
+
+def _troughs(dataset: xr.Dataset) -> list[Quantity]:
+    return [
+        Quantity(f"trough_price.{market}.{name}", ("trough_price",), what, {"market": market})
+        for market in headline_markets(dataset)
+        for name, what in TROUGH_MEASURES
+    ]
+
+
+def _depegs(dataset: xr.Dataset) -> list[Quantity]:
+    """The chance that a peg fell through each threshold for any time at all."""
+    if "depeg_minutes" not in dataset:
+        return []
+    x = dataset["depeg_minutes"]
+    if not {"peg", "threshold"} <= set(x.dims):
+        return [Quantity("depeg.probability", ("depeg_minutes",), Probability(above=0.0))]
+    return [
+        Quantity(
+            f"depeg.{peg}.{threshold:.4g}.probability",
+            ("depeg_minutes",),
+            Probability(above=0.0),
+            {"peg": peg, "threshold": threshold},
+        )
+        for peg in labels(x, "peg")
+        for threshold in x["threshold"].values.tolist()
+    ]
+
+
+def _asset_and_kind(label: str) -> tuple[str, str]:
+    """Asset and kind of a label such as `exchange/BTC/perp` or `exchange/WBETH-ETH/spot`."""
+    parts = label.split("/")
+    return (parts[1].split("-")[0] if len(parts) > 1 else ""), parts[-1]

@@ -1,0 +1,191 @@
+"""From a labelled outcome to one sample at a time, and from estimates back to a Dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deleverage.analysis.estimate import Estimate, Sample
+from deleverage.errors import ConfigError, RunError
+from deleverage.results.schema import MISSING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Place = tuple[int, ...]
+
+BLOCK_BYTES = 256 * 2**20
+"""Outcomes up to this size are read at once, larger ones by blocks of chunks or single rows."""
+
+
+def require_paths(x: xr.DataArray) -> None:
+    """Refuse what has no paths to measure.
+
+    Raises:
+        ConfigError: The array has no dimension `path`.
+        RunError: It has fewer than two paths.
+    """
+    dims = getattr(x, "dims", ())
+    if "path" not in dims:
+        raise ConfigError(
+            f"the array has the dimensions {tuple(dims)}, but a measure is taken over 'path'; "
+            "pass an outcome such as run.outcomes.bad_debt."
+        )
+    if x.sizes["path"] < 2:
+        raise RunError(
+            f"the array has {x.sizes['path']} path(s), but an error needs at least 2; "
+            "run more paths."
+        )
+
+
+def gather(*outcomes: xr.DataArray) -> Gathered:
+    """An empty result over the dimensions other than `path` of outcomes of one shape."""
+    return Gathered(outcomes)
+
+
+class Gathered:
+    """The estimates of every place (policy, market, ...) as they come in."""
+
+    def __init__(self, outcomes: tuple[xr.DataArray, ...]) -> None:
+        """Take outcomes that share dimensions and paths."""
+        self._outcomes = [x.transpose(..., "path") for x in outcomes]
+        self._shape = self._outcomes[0].shape[:-1]
+        self._fields = {name: np.full(self._shape, math.nan) for name in Estimate._fields}
+        self._paths = np.zeros(self._shape, dtype=np.int64)
+        self._weights = _weights(self._outcomes[0])
+        self.support = math.inf
+
+    def samples(self) -> Iterator[tuple[Place, Sample]]:
+        """Each place with its sample, NaN left out."""
+        for place, row in rows(self._outcomes[0]):
+            (values,), weights = _present((row,), self._weights)
+            yield place, Sample(values, weights)
+
+    def pairs(self) -> Iterator[tuple[Place, Sample, Sample]]:
+        """Each place with its two samples on the paths that both have."""
+        both = zip(rows(self._outcomes[0]), rows(self._outcomes[1]), strict=True)
+        for (place, one), (_, other) in both:
+            (first, second), weights = _present((one, other), self._weights)
+            yield place, Sample(first, weights), Sample(second, weights)
+
+    def put(self, place: Place, estimate: Estimate, paths: int) -> None:
+        """Store one place; adding 0 turns a negative zero into zero."""
+        for name, number in zip(Estimate._fields, estimate, strict=True):
+            self._fields[name][place] = number + 0.0
+        self._paths[place] = paths
+
+    def note_support(self, points: float) -> None:
+        """Keep the thinnest tail met."""
+        self.support = min(self.support, points)
+
+    def dataset(self) -> xr.Dataset:
+        """The Dataset over the dimensions other than `path`."""
+        import xarray as xr
+
+        x = self._outcomes[0]
+        dims = x.dims[:-1]
+        kept = {
+            name: coord
+            for name, coord in x.coords.items()
+            if "path" not in coord.dims and name not in ("status", "log_weight")
+        }
+        unit = {"units": x.attrs["units"]} if "units" in x.attrs else {}
+        data = {
+            ("estimate" if name == "value" else name): (dims, numbers, unit)
+            for name, numbers in self._fields.items()
+        }
+        missing = x.sizes["path"] - self._paths
+        data["paths"] = (dims, self._paths, {})
+        data["missing"] = (dims, missing, {})
+        data["flagged"] = (dims, self._flagged(), {})
+        result = xr.Dataset(data, coords=kept)
+        if x.name is not None:
+            result.attrs["variable"] = str(x.name)
+        if missing.any():
+            result.attrs["missing"] = (
+                f"{int(missing.sum())} of {missing.size * x.sizes['path']} values are missing and "
+                "left out"
+            )
+        return result
+
+    def _flagged(self) -> np.ndarray:
+        """Paths with a status other than 0 under any of the outcomes."""
+        flags = None
+        for x in self._outcomes:
+            if "status" not in x.coords:
+                continue
+            status = x.coords["status"].reset_coords(drop=True)
+            # A block not yet run reads as missing, which `missing` counts and no path raised.
+            raised = (status != 0) & (status != MISSING) & status.notnull()
+            flags = raised if flags is None else flags | raised
+        if flags is None:
+            return np.zeros(self._shape, dtype=np.int64)
+        counted = flags.sum("path").transpose(
+            *(dim for dim in self._outcomes[0].dims if dim in flags.dims and dim != "path")
+        )
+        target = self._outcomes[0].dims[:-1]
+        shape = [self._shape[i] if dim in counted.dims else 1 for i, dim in enumerate(target)]
+        return np.broadcast_to(counted.values.reshape(shape), self._shape).astype(np.int64)
+
+
+def rows(x: xr.DataArray) -> Iterator[tuple[Place, np.ndarray]]:
+    """Each place of an outcome `(..., path)` with its values `[path]`, in order.
+
+    A large outcome is read by the chunks of its leading dimension (a chunk holds several policies,
+    and is to be decompressed once), or row by row where it has none.
+    """
+    if x.ndim == 1 or x.nbytes <= BLOCK_BYTES:
+        values = x.values
+        for place in np.ndindex(values.shape[:-1]):
+            yield place, values[place]
+        return
+    start = 0
+    for length in _block_lengths(x):
+        if length == 1:
+            for place, row in rows(x[start]):
+                yield (start, *place), row
+        else:
+            for place, row in rows(x[start : start + length]):
+                yield (start + place[0], *place[1:]), row
+        start += length
+
+
+def _block_lengths(x: xr.DataArray) -> tuple[int, ...]:
+    single = (1,) * x.shape[0]
+    if x.chunks is None or len(x.chunks[0]) == 1:
+        return single
+    widest = max(x.chunks[0]) * (x.nbytes // x.shape[0])
+    return x.chunks[0] if widest <= BLOCK_BYTES else single
+
+
+def _weights(x: xr.DataArray) -> np.ndarray | None:
+    """Likelihood ratios `[path]`, or None where all are 1."""
+    if "log_weight" not in x.coords:
+        return None
+    log_weight = x.coords["log_weight"]
+    if log_weight.dims != ("path",):
+        raise ConfigError(
+            f"log_weight has the dimensions {log_weight.dims}, but policies share their draws: "
+            "it must have the dimension 'path' alone."
+        )
+    weights = np.exp(log_weight.values.astype(np.float64))
+    return None if np.all(weights == 1.0) else weights
+
+
+def _present(
+    values: tuple[np.ndarray, ...], weights: np.ndarray | None
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Values in float64 on the paths where none of them, nor the weight, is NaN."""
+    numbers = [np.asarray(row, dtype=np.float64) for row in values]
+    missing = np.zeros(numbers[0].shape, dtype=bool)
+    for row in [*numbers, *([] if weights is None else [weights])]:
+        missing |= np.isnan(row)
+    if not missing.any():
+        return numbers, weights
+    kept = [row[~missing] for row in numbers]
+    if weights is None or np.all(weights[~missing] == 1.0):
+        return kept, None
+    return kept, weights[~missing]

@@ -1,0 +1,148 @@
+"""The tail table of a run: the standard quantities of every policy, each with its error."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deleverage.analysis import tail
+from deleverage.analysis.estimate import ThinTailWarning
+from deleverage.analysis.observed import comparison_as_text, observed_comparison
+from deleverage.analysis.quantities import Quantity, labels, standard_quantities
+from deleverage.analysis.table import as_text, table
+from deleverage.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["as_text", "comparison_as_text", "observed_comparison", "summary", "table"]
+
+NUMBERS = ("estimate", "standard_error", "lower", "upper")
+COUNTS = ("paths", "missing", "flagged")
+
+IN_MEMORY_BYTES = 2**30
+"""An outcome up to this size is read once for all its measures."""
+
+
+def summary(
+    dataset: xr.Dataset,
+    measures: Sequence[Quantity] | None = None,
+    baseline: str = "baseline",
+    level: float = 0.95,
+) -> xr.Dataset:
+    """Measure every quantity that the dataset allows, for every policy.
+
+    Args:
+        dataset: Outcomes `(policy, path, ...)` with the coordinates `policy` and, where present,
+            `status` and `log_weight`.
+        measures: Quantities to measure instead of the standard list.
+        baseline: The policy that paired differences are taken against.
+        level: Level of the intervals.
+
+    Returns:
+        A Dataset over `(policy, quantity)`: estimate, standard error, interval, paths used,
+        missing and flagged paths, and `thin`, 1 where too few points lie beyond the level.
+        Coordinates of `quantity` say its measure and its units.
+
+    Raises:
+        ConfigError: There is no labelled dimension `policy`.
+        RunError: There are fewer than two paths.
+    """
+    import xarray as xr
+
+    if "policy" not in dataset.dims or "policy" not in dataset.coords:
+        raise ConfigError(
+            f"the dataset has the dimensions {tuple(dataset.dims)}, but a summary needs a labelled "
+            "dimension 'policy'; pass the outcomes of a run."
+        )
+    policies = labels(dataset, "policy")
+    against = baseline if baseline in policies else None
+    quantities = standard_quantities(dataset, against) if measures is None else list(measures)
+    shape = (len(policies), len(quantities))
+    fields = {name: np.full(shape, math.nan) for name in NUMBERS}
+    fields |= {name: np.zeros(shape, dtype=np.int64) for name in (*COUNTS, "thin")}
+    units = [""] * len(quantities)
+    source: tuple[object, ...] = ()
+    outcome = xr.DataArray()
+    for column, quantity in enumerate(quantities):
+        wanted = (quantity.variables, dict(quantity.selection))
+        if wanted != source:
+            source, outcome = wanted, quantity.outcome(dataset)
+            if outcome.nbytes <= IN_MEMORY_BYTES:
+                outcome = outcome.compute()
+        units[column] = _units(quantity, outcome)
+        measured = _measure(quantity, outcome, policies, against, level)
+        for name in (*NUMBERS, *COUNTS):
+            fields[name][:, column] = measured[name].values
+        fields["thin"][:, column] = "thin_tail" in measured.attrs
+    return xr.Dataset(
+        {name: (("policy", "quantity"), numbers) for name, numbers in fields.items()},
+        coords={
+            "policy": ("policy", np.array(policies, dtype=object)),
+            "quantity": ("quantity", np.array([q.name for q in quantities], dtype=object)),
+            "measure": ("quantity", np.array([_measure_name(q) for q in quantities], object)),
+            "units": ("quantity", np.array(units, dtype=object)),
+        },
+        attrs={
+            "level": level,
+            "baseline": against or "",
+            "total_paths": int(dataset.sizes["path"]),
+        },
+    )
+
+
+def _measure(
+    quantity: Quantity,
+    outcome: xr.DataArray,
+    policies: list[str],
+    baseline: str | None,
+    level: float,
+) -> xr.Dataset:
+    if quantity.measure is None:
+        return _constant(outcome)
+    with warnings.catch_warnings():
+        # The summary marks thin tails in `thin`; fifty warnings would say no more.
+        warnings.simplefilter("ignore", ThinTailWarning)
+        if not quantity.difference:
+            return tail.measure(outcome, quantity.measure, level)
+        if baseline is None:
+            raise ConfigError(
+                f"{quantity.name} is a difference to the baseline, but none of the policies "
+                f"{', '.join(policies)} is it; name one with baseline=."
+            )
+        import xarray as xr
+
+        parts = [
+            tail.paired(outcome, policy, baseline, quantity.measure, level) for policy in policies
+        ]
+        joined = xr.concat(parts, "policy", combine_attrs="drop_conflicts")
+        thin = any("thin_tail" in part.attrs for part in parts)
+        return joined.assign_attrs({"thin_tail": "some policies"} if thin else {})
+
+
+def _constant(outcome: xr.DataArray) -> xr.Dataset:
+    """A number that a policy fixes before the first draw: no error."""
+    import xarray as xr
+
+    value = outcome.astype(np.float64)
+    count = xr.zeros_like(value, dtype=np.int64)
+    error = value * 0.0
+    numbers = {"estimate": value, "standard_error": error, "lower": value, "upper": value}
+    return xr.Dataset(numbers | {name: count for name in COUNTS})
+
+
+def _measure_name(quantity: Quantity) -> str:
+    if quantity.measure is None:
+        return "constant"
+    name = quantity.measure.name
+    return f"difference of {name}" if quantity.difference else name
+
+
+def _units(quantity: Quantity, outcome: xr.DataArray) -> str:
+    if quantity.measure is not None and quantity.measure.name == "probability":
+        return "1"
+    return str(outcome.attrs.get("units", ""))

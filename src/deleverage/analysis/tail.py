@@ -1,0 +1,234 @@
+"""Tail measures of outcomes over paths, each with standard error and interval.
+
+An outcome is a DataArray with the dimension `path` and any others (`policy`, `market`), in memory
+or in Dask; the coordinates `status` and `log_weight` are read where it carries them. The result is
+a Dataset over the other dimensions:
+
+- `estimate`, `standard_error`, `lower`, `upper`: the measure and its interval of `level`;
+- `paths`: values used; `missing`: NaN values, left out and counted;
+- `flagged`: paths whose status is not 0. They are used like all others.
+
+With `log_weight` (the log likelihood ratio of importance sampling) every mean is
+`mean(exp(log_weight) * term)`, unbiased; weights are not divided by their sum.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deleverage.analysis.estimate import (
+    LEAST_TAIL_POINTS,
+    NOTHING,
+    Estimate,
+    Sample,
+    ThinTailWarning,
+    error_of_mean,
+    from_normal,
+    require_fraction,
+)
+from deleverage.analysis.measures import (
+    ExpectedShortfall,
+    Mean,
+    Measure,
+    Probability,
+    Quantile,
+    Tail,
+    paired_shares,
+)
+from deleverage.analysis.samples import Gathered, gather, require_paths
+from deleverage.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "ThinTailWarning",
+    "difference",
+    "expected_shortfall",
+    "mean",
+    "measure",
+    "paired",
+    "probability",
+    "quantile",
+]
+
+
+def mean(x: xr.DataArray, level: float = 0.95) -> xr.Dataset:
+    """The mean over paths."""
+    return measure(x, Mean(), level)
+
+
+def quantile(x: xr.DataArray, q: float, level: float = 0.95) -> xr.Dataset:
+    """The order statistic of rank ceil(n q), with its exact binomial interval.
+
+    An end of the interval is infinite where the sample is too small to bound that side.
+
+    Raises:
+        ConfigError: `q` or `level` lies outside (0, 1).
+        RunError: There are fewer than two paths.
+    """
+    return measure(x, Quantile(q), level)
+
+
+def expected_shortfall(
+    x: xr.DataArray, q: float, level: float = 0.95, tail: Tail = "upper"
+) -> xr.Dataset:
+    """The mean of the worst share 1 - q: the largest values, or the smallest with `tail="lower"`.
+
+    Raises:
+        ConfigError: `q` or `level` lies outside (0, 1), or `tail` is unknown.
+        RunError: There are fewer than two paths.
+    """
+    return measure(x, ExpectedShortfall(q, tail), level)
+
+
+def probability(
+    x: xr.DataArray,
+    above: float | None = None,
+    below: float | None = None,
+    level: float = 0.95,
+) -> xr.Dataset:
+    """The probability of a value strictly above (or strictly below) a threshold.
+
+    Raises:
+        ConfigError: Both thresholds or none are given, or `level` lies outside (0, 1).
+        RunError: There are fewer than two paths.
+    """
+    return measure(x, Probability(above, below), level)
+
+
+def measure(x: xr.DataArray, what: Measure, level: float = 0.95) -> xr.Dataset:
+    """Any measure of `deleverage.analysis.measures`, over the dimension `path`."""
+    level = require_fraction("level", level)
+    require_paths(x)
+    result = gather(x)
+    for place, sample in result.samples():
+        if sample.size == 0:
+            result.put(place, NOTHING, 0)
+            continue
+        result.put(place, what.estimate(sample, level), sample.size)
+        result.note_support(what.support(sample))
+    return _finish(result, what, level, what.name, what.method)
+
+
+def difference(
+    x: xr.DataArray,
+    policy_a: str,
+    policy_b: str,
+    measure: str = "expected_shortfall",
+    q: float | None = None,
+    level: float = 0.95,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> xr.Dataset:
+    """The measure under `policy_a` minus that under `policy_b`, paired path by path.
+
+    Both policies saw the same draws, so the error is that of the differenced influence functions;
+    what moves both alike cancels. A path missing under either is left out of both and counted;
+    `flagged` counts paths flagged under either.
+
+    Raises:
+        ConfigError: A policy or measure that is not there, or a level outside (0, 1).
+        RunError: There are fewer than two paths.
+    """
+    return paired(x, policy_a, policy_b, by_name(measure, q, tail, above, below), level)
+
+
+def paired(
+    x: xr.DataArray, policy_a: str, policy_b: str, what: Measure, level: float = 0.95
+) -> xr.Dataset:
+    """The paired difference of any measure of `deleverage.analysis.measures`; see `difference`."""
+    level = require_fraction("level", level)
+    require_paths(x)
+    first, second = (_of_policy(x, label) for label in (policy_a, policy_b))
+    result = gather(first, second)
+    for place, one, other in result.pairs():
+        if one.size == 0:
+            result.put(place, NOTHING, 0)
+            continue
+        result.put(place, _paired(what, one, other, level), one.size)
+        result.note_support(min(what.support(one), what.support(other)))
+    name = f"difference of {what.name}"
+    method = "paired influence functions; normal interval"
+    if what.name == "probability":
+        method += " (without weights: Agresti-Min)"
+    return _finish(result, what, level, name, method).assign_attrs(
+        policies=f"{policy_a} - {policy_b}"
+    )
+
+
+def by_name(
+    name: str,
+    q: float | None = None,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> Measure:
+    """The measure of this name.
+
+    Raises:
+        ConfigError: The name is unknown or its argument is missing.
+    """
+    if name == "mean":
+        return Mean()
+    if name == "probability":
+        return Probability(above, below)
+    if name == "quantile":
+        return Quantile(require_fraction("q", q))
+    if name == "expected_shortfall":
+        return ExpectedShortfall(require_fraction("q", q), tail)
+    raise ConfigError(
+        f"measure is {name!r}, but it must be one of mean, quantile, expected_shortfall, "
+        "probability."
+    )
+
+
+def _paired(what: Measure, one: Sample, other: Sample, level: float) -> Estimate:
+    value_a, terms_a = what.influence(one)
+    value_b, terms_b = what.influence(other)
+    with np.errstate(invalid="ignore"):
+        terms = terms_a - terms_b
+        value = value_a - value_b
+    result = from_normal(value, error_of_mean(terms), level)
+    if isinstance(what, Probability) and one.weights is None:
+        lower, upper = paired_shares(terms_a, terms_b, level)
+        return result._replace(lower=lower, upper=upper)
+    return result
+
+
+def _of_policy(x: xr.DataArray, label: str) -> xr.DataArray:
+    if "policy" not in x.dims or "policy" not in x.coords:
+        raise ConfigError(
+            f"the array has the dimensions {tuple(x.dims)}, but a paired difference needs a "
+            "labelled dimension 'policy'."
+        )
+    labels = [str(name) for name in x["policy"].values]
+    if label not in labels:
+        raise ConfigError(
+            f"policy {label!r} is not in this dataset; its policies are {', '.join(labels)}."
+        )
+    return x.isel(policy=labels.index(label), drop=True)
+
+
+def _finish(result: Gathered, what: Measure, level: float, name: str, method: str) -> xr.Dataset:
+    dataset = result.dataset()
+    dataset.attrs.update(measure=name, level=level, method=method)
+    for key in ("q", "tail", "above", "below"):
+        if getattr(what, key, None) is not None:
+            dataset.attrs[key] = getattr(what, key)
+    if result.support < LEAST_TAIL_POINTS:
+        dataset.attrs["thin_tail"] = (
+            f"only {result.support:.3g} points lie beyond the level {dataset.attrs['q']}"
+        )
+        warnings.warn(
+            f"{name} at level {dataset.attrs['q']} rests on {result.support:.3g} points of the "
+            f"sample, fewer than {LEAST_TAIL_POINTS}; run more paths or take a level nearer the "
+            "middle.",
+            ThinTailWarning,
+            stacklevel=4,
+        )
+    return dataset
