@@ -112,10 +112,11 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     amount_bn = _scaled(1e-3)
     amount_m = _scaled(1.0)
     wanted = [
-        Column("liquidated\nmean\nUSD bn", "liquidated_notional.mean", amount_bn),
         Column("liquidated\nES 99%\nUSD bn", "liquidated_notional.shortfall_99", amount_bn),
         Column("minus\nbaseline\nUSD bn", "liquidated_notional.shortfall_99.difference", amount_bn),
         Column("bad debt\nES 99%\nUSD m", "bad_debt.shortfall_99", amount_m),
+        # what a policy costs stands beside what it saves, so that no ban looks free
+        Column("OI\nforgone\nUSD bn", "open_interest_forgone", amount_bn),
     ]
     names = [name for name, cell in rows[0].items() if isinstance(cell, dict)]
     depeg = _headline(names, "depeg.", ".0.95.probability")
@@ -123,11 +124,11 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         asset = depeg.split("/")[-1].split(".")[0]
         wanted.append(Column(f"{asset}\nbelow 0.95\n%", depeg, _percent))
     wanted.append(Column("ADL\n\n%", "adl.probability", _percent))
-    wanted.append(Column("OI\nforgone\nUSD bn", "open_interest_forgone", amount_bn))
     trough = _headline([name for name in names if "/spot" in name], "trough_price.", ".median")
     if trough:
         asset = trough.split("/")[1]
         wanted.append(Column(f"{asset}\ntrough\nmedian", trough, _scaled(1.0)))
+    wanted.append(Column("liquidated\nmean\nUSD bn", "liquidated_notional.mean", amount_bn))
     wanted.append(Column("debt be-\nyond fund\n%", "bad_debt_beyond_fund.probability", _percent))
     return [column for column in wanted if column.quantity in names]
 
