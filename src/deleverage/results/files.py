@@ -1,0 +1,79 @@
+"""Files that survive a crash: written whole, flushed to disk, created once."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+CHECKSUM = "crc32c"
+
+
+def crc(data: bytes) -> int:
+    """crc32c of some bytes."""
+    return google_crc32c.value(data)
+
+
+def sync_file(path: Path) -> None:
+    """Flush one file to disk; zarr never does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush the names in a folder to disk."""
+    sync_file(path)
+
+
+def sync_tree(root: Path) -> None:
+    """Flush every file and folder below a folder, and the folder itself."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            sync_file(Path(folder) / name)
+        sync_folder(Path(folder))
+
+
+def _write_temporary(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with open(temporary, "x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole, in place of what was there."""
+    temporary = _write_temporary(path, text)
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def create_text(path: Path, text: str) -> bool:
+    """Write a file whole unless it exists; returns whether this call created it."""
+    temporary = _write_temporary(path, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Append one JSON line, in a single write so that two writers never mix."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (json.dumps(record, default=str) + "\n").encode())
+    finally:
+        os.close(descriptor)

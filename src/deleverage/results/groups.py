@@ -1,0 +1,42 @@
+"""Groups beside the outcomes, such as the summary, written whole when a run is complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deleverage.results.checks import consolidate
+from deleverage.results.files import sync_folder, sync_tree
+from deleverage.results.opening import is_finalized
+from deleverage.results.plan import STORE_FOLDER
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def write_group(run_dir: str | Path, name: str, dataset: xr.Dataset) -> None:
+    """Write a small dataset as a group of the store, in place of the one that was there.
+
+    Args:
+        run_dir: The run directory.
+        name: Name of the group, such as `summary`.
+        dataset: What to store.
+    """
+    store = Path(run_dir) / STORE_FOLDER
+    temporary = Path(run_dir) / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+    old = temporary.with_suffix(".old.tmp")
+    try:
+        dataset.to_zarr(temporary, mode="w", zarr_format=3, consolidated=False)
+        sync_tree(temporary)
+        if (store / name).exists():
+            os.rename(store / name, old)
+        os.rename(temporary, store / name)
+        sync_folder(store)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    if is_finalized(Path(run_dir)):
+        consolidate(Path(run_dir))

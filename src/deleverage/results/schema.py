@@ -1,0 +1,183 @@
+"""The one table of stored variables: name, dims, unit, meaning, type, and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deleverage.errors import ConfigError
+
+SCHEMA_VERSION = 1
+
+#: Bit flags of the `status` coordinate. `MISSING` is what an unwritten chunk reads as.
+UNFINISHED = 1
+BOOK_EXHAUSTED = 2
+DUE_AT_START = 4
+NOT_FINITE = 8
+MISSING = 128
+STATUS_FLAGS: dict[str, int] = {
+    "unfinished": UNFINISHED,
+    "book_exhausted": BOOK_EXHAUSTED,
+    "due_at_start": DUE_AT_START,
+    "not_finite": NOT_FINITE,
+    "missing": MISSING,
+}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One stored variable.
+
+    Attributes:
+        name: Name in the dataset, as in MODEL.md section 5.
+        dims: Its dimensions in order.
+        unit: The `units` attribute.
+        long_name: The `long_name` attribute, a phrase a reader understands alone.
+        default: Kept when the config selects nothing.
+        dtype: NumPy type on disk.
+        coordinate: Stored as a coordinate, not as a data variable.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    unit: str
+    long_name: str
+    default: bool = True
+    dtype: str = "float32"
+    coordinate: bool = False
+
+    @property
+    def fill(self) -> float:
+        """The value of a chunk that nobody has written."""
+        return MISSING if self.dtype == "uint8" else float("nan")
+
+    @property
+    def by_path(self) -> bool:
+        """Whether units write it; the others are known before any simulation."""
+        return "path" in self.dims
+
+    @property
+    def by_policy(self) -> bool:
+        """Whether it differs by policy; the others are written by policy block 0 only."""
+        return "policy" in self.dims
+
+
+_BOTH = ("policy", "path")
+_MARKET = (*_BOTH, "market")
+_MONEY = "million USD"
+
+_TABLE = (
+    Variable("liquidated_notional", _BOTH, _MONEY, "Notional liquidated, all venues"),
+    Variable(
+        "liquidated_notional_by_market", _MARKET, _MONEY, "Notional liquidated", default=False
+    ),
+    Variable(
+        "reported_liquidations", _BOTH, _MONEY, "Liquidations as a capped feed would report them"
+    ),
+    Variable("liquidated_accounts", _BOTH, "1", "Accounts liquidated, each counted once"),
+    Variable("long_share", _BOTH, "1", "Share of longs in the notional liquidated"),
+    Variable("peak_window_share", _BOTH, "1", "Largest share liquidated in ten minutes"),
+    Variable("peak_time", _BOTH, "minutes", "Time of the ten minutes with most liquidations"),
+    Variable(
+        "collateral_sold",
+        (*_BOTH, "asset"),
+        _MONEY,
+        "Collateral sold by liquidations",
+        default=False,
+    ),
+    Variable("bad_debt", _BOTH, _MONEY, "Deficits of bankrupt accounts"),
+    Variable("insurance_drawn", _BOTH, _MONEY, "Deficits paid by insurance funds"),
+    Variable("adl_notional", _BOTH, _MONEY, "Notional closed by auto-deleveraging"),
+    Variable("adl_loss", _BOTH, _MONEY, "Deficits borne by auto-deleveraged winners"),
+    Variable(
+        "adl_overshoot_contracts",
+        _BOTH,
+        _MONEY,
+        "Winners' contracts closed beyond the bankrupt ones, at starting prices",
+    ),
+    Variable(
+        "adl_overshoot_wealth", _BOTH, _MONEY, "Winners' profit taken beyond the deficits covered"
+    ),
+    Variable("socialised_loss", _BOTH, _MONEY, "Deficits shared over a venue's equity"),
+    Variable("unabsorbed_loss", _BOTH, _MONEY, "Deficits left with the venue itself"),
+    Variable("equity_lost", (*_BOTH, "venue"), _MONEY, "Equity lost by the accounts of a venue"),
+    Variable("trough_price", _MARKET, "1", "Lowest price after healing, ratio to the start"),
+    Variable(
+        "wick_price",
+        _MARKET,
+        "1",
+        "Lowest price before healing, ratio to the start",
+        default=False,
+    ),
+    Variable("trough_time", _MARKET, "minutes", "Time of the lowest price", default=False),
+    Variable("trough_index", (*_BOTH, "index"), "1", "Lowest published index, ratio to the start"),
+    Variable(
+        "depeg_minutes",
+        (*_BOTH, "peg", "threshold"),
+        "minutes",
+        "Minutes below the threshold, spot over redemption price",
+    ),
+    Variable("open_interest_change", _BOTH, "1", "Relative change of perp open interest"),
+    Variable("open_interest_forgone", ("policy",), _MONEY, "Open interest the policy forgoes"),
+    Variable("credit_forgone", ("policy",), _MONEY, "Credit the policy forgoes"),
+    Variable("fund_size", ("policy",), _MONEY, "Insurance funds at the start"),
+    Variable("outage_start", ("path", "venue"), "minutes", "Start of the transfer outage"),
+    Variable("outage_length", ("path", "venue"), "minutes", "Length of the transfer outage"),
+    Variable("least_margin_gap", _BOTH, "1", "Smallest distance to a margin call, |E - MM| / MM"),
+    Variable(
+        "wrongful_liquidations",
+        (*_BOTH, "cause"),
+        _MONEY,
+        "Notional due under the policy though sound at fair values and baseline margins",
+    ),
+    Variable(
+        "missed_liquidations", _BOTH, _MONEY, "Notional due at fair values but not under the policy"
+    ),
+    Variable("missed_loss", _BOTH, _MONEY, "Final deficits of accounts whose call was missed"),
+    Variable("compensation", _BOTH, _MONEY, "Fair value less proceeds of wrongful pegged sales"),
+    Variable("amplification", _MARKET, "1", "Drawdown over the exogenous drawdown", default=False),
+    Variable("reproduction_number", _BOTH, "1", "One less exogenous over total liquidations"),
+    Variable("severity", ("path",), "1", "Severity of the macro shock, log", coordinate=True),
+    Variable("shock_time", ("path",), "minutes", "Time of the macro shock", coordinate=True),
+    Variable("log_weight", ("path",), "1", "Log of the sampling weight", coordinate=True),
+    Variable(
+        "status", _BOTH, "1", "Flags of a path that is not plain", dtype="uint8", coordinate=True
+    ),
+)
+
+VARIABLES: Mapping[str, Variable] = {variable.name: variable for variable in _TABLE}
+
+#: `long_name` of every dimension coordinate.
+DIMENSIONS: Mapping[str, str] = {
+    "policy": "Policy",
+    "path": "Global path id",
+    "asset": "Asset",
+    "venue": "Venue",
+    "market": "Market, as venue/pair/kind",
+    "index": "Index, as venue/asset",
+    "peg": "Pegged spot price, as venue/asset",
+    "threshold": "Depeg threshold, spot over redemption price",
+    "cause": "Rule that caused the liquidation",
+    "unit": "Unit of the sweep",
+}
+
+
+def select_variables(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The variables a run stores, in the table's order: the defaults, or what was asked for.
+
+    Coordinates are always kept, since every table counts `status` and honours `log_weight`.
+
+    Raises:
+        ConfigError: A name is not in the table.
+    """
+    for name in names or ():
+        if name not in VARIABLES:
+            raise ConfigError(
+                f"results.variables: {name!r} is not a stored variable; allowed are "
+                f"{', '.join(VARIABLES)}."
+            )
+    return tuple(
+        variable.name
+        for variable in _TABLE
+        if variable.coordinate or (variable.default if names is None else variable.name in names)
+    )

@@ -1,0 +1,128 @@
+"""Writing one unit: whole chunks of raw zarr arrays, on disk before anyone says they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deleverage.errors import RunError
+from deleverage.results.files import crc, sync_file, sync_folder
+from deleverage.results.plan import STORE_FOLDER, Plan, Unit
+from deleverage.results.schema import Variable
+
+if TYPE_CHECKING:
+    import zarr
+
+MAX_CHUNK_BYTES = 64 * 2**20
+
+
+def assert_aligned(plan: Plan) -> None:
+    """Check that every unit owns whole chunks of every variable, none above 64 MiB.
+
+    Two processes that write into one chunk lose each other's rows without any error.
+
+    Raises:
+        RunError: A unit's region begins or ends inside a chunk, or a chunk is too large.
+    """
+    for variable in plan.written:
+        shape, chunks = plan.shape(variable), plan.chunks(variable)
+        nbytes = int(np.prod(chunks, dtype=np.int64)) * np.dtype(variable.dtype).itemsize
+        if nbytes > MAX_CHUNK_BYTES:
+            raise RunError(
+                f"a chunk of {variable.name} would have {nbytes / 2**20:.0f} MiB, at most "
+                f"{MAX_CHUNK_BYTES // 2**20} are allowed; set engine.unit_paths lower than "
+                f"{plan.path_block}, or select fewer with results.markets."
+            )
+        for unit in plan.units:
+            for span, chunk, size in zip(plan.region(variable, unit), chunks, shape, strict=True):
+                if span.start % chunk or (span.stop % chunk and span.stop != size):
+                    raise RunError(
+                        f"unit {unit.id} covers {span.start}:{span.stop} of {variable.name}, "
+                        f"which is not whole chunks of {chunk}; units must be whole chunks."
+                    )
+
+
+class UnitWriter:
+    """The open arrays of a run; writes the outcomes of units into them."""
+
+    def __init__(self, run_dir: Path, plan: Plan) -> None:
+        """Open the arrays that units write.
+
+        Raises:
+            RunError: An array on disk has other chunks or another shape than the plan.
+        """
+        import zarr
+
+        self._store = Path(run_dir) / STORE_FOLDER
+        self._plan = plan
+        self._arrays: dict[str, zarr.Array] = {}
+        for variable in plan.written:
+            # A chunk equal to its fill value must be written too: its absence means "not done".
+            array = zarr.open_array(
+                self._store / variable.name, mode="r+", config={"write_empty_chunks": True}
+            )
+            expected = (plan.shape(variable), plan.chunks(variable))
+            if (array.shape, array.chunks) != expected:
+                raise RunError(
+                    f"{variable.name} in {self._store} has shape and chunks "
+                    f"{(array.shape, array.chunks)}, the plan says {expected}; run the command "
+                    "again to repair the template."
+                )
+            self._arrays[variable.name] = array
+
+    def write(self, unit: Unit, outcomes: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+        """Write a unit's chunks and flush them and their folders to disk.
+
+        Args:
+            unit: The unit.
+            outcomes: Arrays by variable with the schema's dims, as the simulator returns them.
+
+        Returns:
+            Length and crc32c of each stored object, by key below the store.
+
+        Raises:
+            RunError: A variable is missing or has another shape than the schema says.
+        """
+        values = {v.name: self._block(v, unit, outcomes) for v in self._plan.written_by(unit)}
+        objects: dict[str, tuple[int, int]] = {}
+        for variable in self._plan.written_by(unit):
+            block = chunk_index(variable, unit)
+            self._arrays[variable.name].set_block_selection(block, values[variable.name])
+            key = "/".join([variable.name, "c", *map(str, block)])
+            path = self._store / key
+            sync_file(path)
+            sync_folder(path.parent)
+            data = path.read_bytes()
+            objects[key] = (len(data), crc(data))
+        for name in values:
+            sync_folder(self._store / name / "c")
+        return objects
+
+    def _block(self, variable: Variable, unit: Unit, outcomes: Mapping[str, Any]) -> np.ndarray:
+        """One variable's values of a unit, of the selected labels only."""
+        if variable.name not in outcomes:
+            raise RunError(
+                f"the simulator returned no {variable.name} for unit {unit.id}, but the run "
+                "stores it; leave it out of results.variables."
+            )
+        values = np.asarray(outcomes[variable.name])
+        for axis, dim in enumerate(variable.dims):
+            if dim in self._plan.select:
+                values = np.take(values, self._plan.select[dim], axis=axis)
+        region = self._plan.region(variable, unit)
+        expected = tuple(span.stop - span.start for span in region)
+        if values.shape != expected:
+            raise RunError(
+                f"the simulator returned {variable.name} of unit {unit.id} with shape "
+                f"{values.shape} instead of {expected} {variable.dims}."
+            )
+        return values.astype(variable.dtype, copy=False)
+
+
+def chunk_index(variable: Variable, unit: Unit) -> tuple[int, ...]:
+    """Position of a unit's chunk in the chunk grid of a variable."""
+    block = {"policy": unit.policy_block, "path": unit.path_block}
+    return tuple(block.get(dim, 0) for dim in variable.dims)

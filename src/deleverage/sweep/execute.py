@@ -1,0 +1,261 @@
+"""Driving a sweep: units that have no marker yet are given to workers until none is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from deleverage.errors import DeleverageError, RunError
+from deleverage.results.claims import Claims
+from deleverage.results.files import append_line
+from deleverage.results.markers import done_units, is_done
+from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
+from deleverage.sweep.progress import Progress
+from deleverage.sweep.worker import ENGINE, Factory, Prepared, UnitRunner, record_failure, resolve
+
+LOG_FILE = "log.jsonl"
+RETRIES = 2
+DEADLINE_SECONDS = 900.0
+#: After this many failed units without one success between them the fault is not in a unit.
+FAILURES_IN_A_ROW = 5
+WAIT_FOR_OTHERS_SECONDS = 1.0
+
+
+class InterruptedRunError(RunError):
+    """The run was stopped by the user or the system; it can be resumed."""
+
+    exit_code = 130
+
+
+class Backend(Protocol):
+    """Runs units somewhere; `finished` returns those that ended, with what went wrong."""
+
+    @property
+    def slots(self) -> int:
+        """Units it wants to hold now."""
+        ...
+
+    def submit(self, unit: Unit) -> None:
+        """Take a unit."""
+        ...
+
+    def finished(self) -> list[tuple[str, str | None]]:
+        """Units that ended since the last call, each with None or a reason; waits a little."""
+        ...
+
+    def close(self) -> None:
+        """Stop what runs."""
+        ...
+
+
+class InProcess:
+    """Runs one unit at a time in this process."""
+
+    slots = 1
+
+    def __init__(self, run_dir: Path, prepared: Prepared, retries: int) -> None:
+        """Open the run for writing in this process."""
+        self._run_dir = run_dir
+        self._runner = UnitRunner(run_dir, prepared)
+        self._retries = retries
+        self._unit: Unit | None = None
+
+    def submit(self, unit: Unit) -> None:
+        """Take a unit; it runs when one waits for it."""
+        self._unit = unit
+
+    def finished(self) -> list[tuple[str, str | None]]:
+        """Run the unit."""
+        unit, self._unit = self._unit, None
+        if unit is None:
+            return []
+        for attempt in range(self._retries + 1):
+            try:
+                self._runner.run(unit)
+                return [(unit.id, None)]
+            except Exception as error:
+                record_failure(self._run_dir, unit.id, traceback.format_exc())
+                # What is refused on purpose is refused again.
+                if isinstance(error, DeleverageError) or attempt == self._retries:
+                    return [(unit.id, _reason(error))]
+        raise AssertionError
+
+    def close(self) -> None:
+        """Nothing runs between calls."""
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def log_event(run_dir: Path, event: str, **details: Any) -> None:
+    """Append an event to `log.jsonl`."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    append_line(run_dir / LOG_FILE, {"time": now, "event": event, "pid": os.getpid(), **details})
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """Turn SIGTERM into KeyboardInterrupt, as SIGINT is, while a sweep runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def execute(
+    run_dir: str | Path,
+    workers: int | None = None,
+    *,
+    simulator_factory: str | Factory = ENGINE,
+    prepared: Prepared | None = None,
+    retries: int = RETRIES,
+    deadline: float = DEADLINE_SECONDS,
+    progress: bool = True,
+    order: Sequence[str] | None = None,
+) -> None:
+    """Run every unit of a run directory that has no marker.
+
+    Args:
+        run_dir: A run directory with its template.
+        workers: Worker processes; 0 runs units in this process, None takes one a core.
+        simulator_factory: What makes the simulator; workers need its dotted name.
+        prepared: The simulator of this process, if the caller has made one.
+        retries: How often a failed unit is tried again.
+        deadline: Seconds after which a worker process is killed for its unit.
+        progress: Show a bar or lines on standard error.
+        order: Names of units in the order to run them, default that of the plan.
+
+    Raises:
+        RunError: Units failed; the others are done.
+        InterruptedRunError: Stopped by SIGINT or SIGTERM; finished units are kept.
+    """
+    run_dir = Path(run_dir)
+    plan = load_plan(run_dir)
+    done = done_units(run_dir, plan)
+    names = [unit.id for unit in plan.units] if order is None else list(order)
+    pending = deque(plan.unit_by_id[name] for name in names if name not in done)
+    if not pending:
+        return
+    if workers is None:
+        workers = worker_count(len(pending))
+    if workers and not isinstance(simulator_factory, str):
+        raise RunError(
+            f"the simulator factory {simulator_factory!r} cannot be sent to worker processes; "
+            "give its dotted name, or workers=0."
+        )
+    log_event(run_dir, "started", workers=workers, pending=len(pending), done=len(done))
+    finished = sum(plan.unit_by_id[name].size for name in done)
+    total = sum(unit.size for unit in plan.units)
+    backend: Backend | None = None
+    with _stop_on_signals():
+        try:
+            with Claims(run_dir) as claims, Progress(plan.name, total, finished, progress) as bar:
+                if workers:
+                    from deleverage.sweep.cluster import DaskCluster
+
+                    factory = str(simulator_factory)
+                    backend = DaskCluster(run_dir, workers, factory, retries, deadline)
+                else:
+                    if prepared is None:
+                        prepared = resolve(simulator_factory)(run_dir / CONFIG_FILE)
+                    backend = InProcess(run_dir, prepared, retries)
+                try:
+                    failed = _drive(run_dir, plan, pending, backend, claims, bar)
+                finally:
+                    backend.close()
+        except KeyboardInterrupt:
+            left = len(plan.units) - len(done_units(run_dir, plan))
+            log_event(run_dir, "interrupted", missing=left)
+            raise InterruptedRunError(
+                f"{run_dir} was interrupted with {left} of {len(plan.units)} units missing; run "
+                "the same command again to continue it."
+            ) from None
+    if failed:
+        name, reason = next(iter(failed.items()))
+        raise RunError(
+            f"{len(failed)} of {len(plan.units)} units failed, first {name} ({reason}); see "
+            f"{run_dir / 'failed' / name}.txt and run the same command again."
+        )
+
+
+def worker_count(pending: int) -> int:
+    """Workers by default: one a core, and this process where there is only one unit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if pending < 2 else min(cores or 1, pending)
+
+
+def _drive(
+    run_dir: Path,
+    plan: Plan,
+    pending: deque[Unit],
+    backend: Backend,
+    claims: Claims,
+    bar: Progress,
+) -> dict[str, str]:
+    """Keep the backend's slots full until nothing is left; returns units that failed, and why."""
+    running: dict[str, Unit] = {}
+    failed: dict[str, str] = {}
+    in_a_row = 0
+    while pending or running:
+        others = _fill(run_dir, pending, running, backend, claims, bar)
+        if not running and others:
+            time.sleep(WAIT_FOR_OTHERS_SECONDS)
+        for name, reason in backend.finished() if running else ():
+            unit = running.pop(name)
+            # The marker is the truth, not what the worker said.
+            if is_done(run_dir, unit):
+                log_event(run_dir, "unit_done", unit=name)
+                bar.advance(unit.size)
+                in_a_row = 0
+            else:
+                failed[name] = reason or "it left no marker"
+                log_event(run_dir, "unit_failed", unit=name, reason=failed[name])
+                in_a_row += 1
+            claims.release(name)
+        if in_a_row >= FAILURES_IN_A_ROW:
+            break
+        bar.tick()
+    return failed
+
+
+def _fill(
+    run_dir: Path,
+    pending: deque[Unit],
+    running: dict[str, Unit],
+    backend: Backend,
+    claims: Claims,
+    bar: Progress,
+) -> bool:
+    """Hand out units; returns whether all that are left belong to another live driver."""
+    for _ in range(len(pending)):
+        if len(running) >= backend.slots:
+            return False
+        unit = pending.popleft()
+        if not claims.acquire(unit.id):
+            pending.append(unit)
+        elif is_done(run_dir, unit):  # by another driver, since we looked
+            claims.release(unit.id)
+            bar.advance(unit.size)
+        else:
+            running[unit.id] = unit
+            backend.submit(unit)
+    return bool(pending)

@@ -1,0 +1,69 @@
+"""A sweep in memory: the same variables as a run, without a run directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deleverage.results.schema import DIMENSIONS, STATUS_FLAGS, VARIABLES
+from deleverage.sweep.plan import plan_run
+from deleverage.sweep.worker import ENGINE, Factory, resolve
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from deleverage.config import Config
+
+
+def simulate(
+    config: Config,
+    paths: int | None = None,
+    *,
+    simulator_factory: str | Factory = ENGINE,
+) -> xr.Dataset:
+    """Simulate a config in this process.
+
+    Args:
+        config: The config.
+        paths: Number of paths, default the config's.
+        simulator_factory: What makes the simulator, by default the package's engine.
+
+    Returns:
+        Outcomes `(policy, path, ...)`, the variables that a run would store.
+    """
+    import xarray as xr
+
+    if paths is not None and paths != config.paths:
+        config = config.model_copy(update={"paths": paths})
+    prepared = resolve(simulator_factory)(config)
+    plan = plan_run(config, prepared.built, prepared.simulator.fingerprint())
+    arrays = {v.name: np.full(plan.shape(v), v.fill, dtype=v.dtype) for v in plan.written}
+    for unit in plan.units:
+        outcomes = prepared.simulator.simulate(unit.policies, unit.paths)
+        for variable in plan.written_by(unit):
+            values = np.asarray(outcomes[variable.name])
+            for axis, dim in enumerate(variable.dims):
+                if dim in plan.select:
+                    values = np.take(values, plan.select[dim], axis=axis)
+            arrays[variable.name][plan.region(variable, unit)] = values
+    given = prepared.built.policy_variables
+    for name in plan.variables:
+        if not VARIABLES[name].by_path:
+            missing = np.full(len(plan.policies), np.nan)
+            arrays[name] = np.asarray(given.get(name, missing), dtype=VARIABLES[name].dtype)
+    data, coords = {}, {}
+    for name in plan.variables:
+        variable = VARIABLES[name]
+        attributes = {"units": variable.unit, "long_name": variable.long_name}
+        if name == "status":
+            attributes["flag_masks"] = list(STATUS_FLAGS.values())
+            attributes["flag_meanings"] = " ".join(STATUS_FLAGS)
+        (coords if variable.coordinate else data)[name] = (variable.dims, arrays[name], attributes)
+    for name, values in prepared.built.policy_coords.items():
+        coords[name] = ("policy", np.asarray(values), {"long_name": name})
+    coords["path"] = ("path", np.arange(plan.paths), {"long_name": DIMENSIONS["path"]})
+    for dim, labels in plan.labels.items():
+        values = np.array(labels, dtype=np.float64 if dim == "threshold" else np.str_)
+        coords[dim] = (dim, values, {"long_name": DIMENSIONS.get(dim, dim)})
+    return xr.Dataset(data, coords=coords, attrs={"title": plan.name, "seed": plan.seed})

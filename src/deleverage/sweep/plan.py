@@ -1,0 +1,219 @@
+"""Planning a run: its blocks from the config alone, and how a run may continue an older one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deleverage.errors import ConfigError, RunError
+from deleverage.results.plan import Plan
+from deleverage.results.schema import SCHEMA_VERSION, VARIABLES, select_variables
+from deleverage.results.store import MAX_CHUNK_BYTES, assert_aligned
+
+if TYPE_CHECKING:
+    from deleverage.config import Built, Config
+
+POLICY_BLOCK = 16
+#: Paths of a unit where the config does not say: a unit of the default scenario takes 5-30 s.
+UNIT_PATHS = 2048
+UNIT_PATHS_LARGE = 8192
+#: Runs above this many units of paths get larger ones.
+MANY_UNITS = 64
+
+
+def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Plan:
+    """The plan of a new run.
+
+    Args:
+        config: The config.
+        built: What it builds; gives the labels of every dimension.
+        fingerprint: What fixes the bytes, of the simulator that will run.
+
+    Raises:
+        ConfigError: A selected variable or market does not exist, or `engine.unit_paths` does not
+            fit.
+        RunError: A unit would not own whole chunks.
+    """
+    labels, select = _labels(config, built)
+    variables = select_variables(config.results.variables)
+    identity = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **config.identity()}))
+    tile = int(config.engine.tile_paths)
+    plan = Plan(
+        name=config.name,
+        identity_hash=_hash(identity),
+        identity=identity,
+        policy_hashes=dict(config.policy_hashes()),
+        seed=int(config.seed),
+        paths=int(config.paths),
+        policy_block=POLICY_BLOCK,
+        path_block=_path_block(config, tile, labels, variables),
+        tile_paths=tile,
+        labels=labels,
+        select=select,
+        variables=list(variables),
+        fingerprint=json.loads(json.dumps(dict(fingerprint))),
+        provenance=_provenance(),
+    )
+    assert_aligned(plan)
+    return plan
+
+
+def _labels(config: Config, built: Built) -> tuple[dict[str, list[str]], dict[str, list[int]]]:
+    """Stored labels of every dimension, and positions kept where not all are."""
+    labels = {dim: list(values) for dim, values in built.labels.items()}
+    markets = config.results.markets
+    if markets is None:
+        return labels, {}
+    for market in markets:
+        if market not in labels["market"]:
+            raise ConfigError(
+                f"results.markets: {market!r} is not a market; allowed are "
+                f"{', '.join(labels['market'])}."
+            )
+    kept = [i for i, market in enumerate(labels["market"]) if market in markets]
+    labels["market"] = [labels["market"][i] for i in kept]
+    return labels, {"market": kept}
+
+
+def _hash(identity: Any) -> str:
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _path_block(
+    config: Config, tile: int, labels: Mapping[str, list[str]], variables: tuple[str, ...]
+) -> int:
+    """Paths of a unit: whole tiles, few enough that no chunk exceeds its limit."""
+    per_path = max(
+        np.dtype(variable.dtype).itemsize
+        * (POLICY_BLOCK if variable.by_policy else 1)
+        * int(np.prod([len(labels[d]) for d in variable.dims if d not in ("policy", "path")]))
+        for variable in (VARIABLES[name] for name in variables)
+        if variable.by_path
+    )
+    most = MAX_CHUNK_BYTES // max(per_path, 1) // tile * tile
+    if most == 0:
+        raise ConfigError(
+            f"engine.tile_paths: {tile} paths make chunks above {MAX_CHUNK_BYTES // 2**20} MiB "
+            f"({per_path} bytes a path); select fewer markets or variables in results."
+        )
+    given = config.engine.unit_paths
+    if given is not None:
+        if given % tile or given > most:
+            raise ConfigError(
+                f"engine.unit_paths: {given} came, but allowed are multiples of "
+                f"engine.tile_paths ({tile}) up to {most}."
+            )
+        return int(given)
+    wanted = min(max(UNIT_PATHS, config.paths // MANY_UNITS), UNIT_PATHS_LARGE, config.paths)
+    return min(-(-wanted // tile) * tile, most)
+
+
+def _provenance() -> dict[str, Any]:
+    """Versions, commit and time, for the reader; nothing depends on them."""
+    versions = {"python": platform.python_version()}
+    for name in ("deleverage", "jax", "jaxlib", "numpy", "zarr", "xarray", "dask"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "git_commit": _git_commit(),
+        "planned": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def continue_plan(old: Plan, new: Plan, run_dir: Path) -> Plan:
+    """The plan under which `new` continues the run of `old` in the same directory.
+
+    More paths and policies appended at the end are allowed; blocks stay as first planned.
+
+    Raises:
+        ConfigError: The directory belongs to another config, or a policy in it has changed.
+        RunError: The units in it come from another backend or machine.
+    """
+    if old.identity != new.identity:
+        key = _first_difference(old.identity, new.identity)
+        raise ConfigError(
+            f"{run_dir} belongs to another config: {key}; name another folder with `--out`."
+        )
+    if new.paths < old.paths:
+        raise ConfigError(
+            f"paths: {new.paths} came, but {run_dir} already has {old.paths}; ask for at least as "
+            "many, or name another folder with `--out`."
+        )
+    for i, (label, value) in enumerate(old.policy_hashes.items()):
+        if new.policy_hashes.get(label) != value or new.policies[i : i + 1] != [label]:
+            what = (
+                "is missing"
+                if label not in new.policy_hashes
+                else "has changed"
+                if new.policy_hashes[label] != value
+                else "has moved"
+            )
+            raise ConfigError(
+                f"policies: {label!r} {what}, but {run_dir} was made with it; only policies added "
+                "at the end continue a run, so restore it or name another folder with `--out`."
+            )
+    other = {
+        key: (old.fingerprint.get(key), new.fingerprint.get(key))
+        for key in {**old.fingerprint, **new.fingerprint}
+        if old.fingerprint.get(key) != new.fingerprint.get(key)
+    }
+    if other:
+        key, (was, now) = next(iter(other.items()))
+        raise RunError(
+            f"{run_dir} was begun with {key} {was!r}, this machine has {now!r}, which may give "
+            "other bytes; continue it where it was begun, or name another folder with `--out`."
+        )
+    grown = replace(
+        new,
+        policy_block=old.policy_block,
+        path_block=old.path_block,
+        tile_paths=old.tile_paths,
+        provenance=old.provenance,
+        metadata=old.metadata,
+    )
+    assert_aligned(grown)
+    return grown
+
+
+def _first_difference(old: Any, new: Any, key: str = "") -> str:
+    """The first key at which two configs differ, in words."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            if old.get(name) != new.get(name):
+                path = f"{key}.{name}" if key else str(name)
+                return _first_difference(old.get(name), new.get(name), path)
+    return f"{key} was {_brief(old)} there and is {_brief(new)} here"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

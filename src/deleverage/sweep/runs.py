@@ -1,0 +1,159 @@
+"""A sweep from a config to an open run."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deleverage.errors import ConfigError, RunError
+from deleverage.results.checks import finalize, set_complete, status
+from deleverage.results.claims import Claims, live_claims
+from deleverage.results.markers import find_markers, remove_markers
+from deleverage.results.opening import Run, open_run
+from deleverage.results.plan import PLAN_FILE, STORE_FOLDER, Plan, load_plan
+from deleverage.results.template import METADATA, create_run, metadata_checksums, write_template
+from deleverage.sweep.execute import DEADLINE_SECONDS, RETRIES, execute, log_event
+from deleverage.sweep.plan import continue_plan, plan_run
+from deleverage.sweep.worker import ENGINE, Factory, Prepared, resolve
+
+if TYPE_CHECKING:
+    from deleverage.config import Config
+
+FINALIZE_WAIT_SECONDS = 60.0
+
+
+def run(
+    config: Config,
+    out: str | Path = "runs",
+    workers: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    *,
+    simulator_factory: str | Factory = ENGINE,
+    retries: int = RETRIES,
+    deadline: float = DEADLINE_SECONDS,
+) -> Run:
+    """Run a config's sweep, or continue it, and open the result.
+
+    Args:
+        config: The config.
+        out: Folder of run directories.
+        workers: Worker processes; 0 runs in this process, None takes one a core.
+        resume: Insist that there is a run to continue.
+        progress: Show a bar or lines on standard error.
+        simulator_factory: What makes the simulator, by default the package's engine.
+        retries: How often a failed unit is tried again.
+        deadline: Seconds after which a worker process is killed for its unit.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: The folder cannot be written or belongs to another config.
+        RunError: Units failed, or the run was begun on another backend.
+        InterruptedRunError: Stopped by a signal; the same call continues it.
+    """
+    prepared = resolve(simulator_factory)(config)
+    run_dir = prepare_run(prepared, out, resume)
+    execute(
+        run_dir,
+        workers,
+        simulator_factory=simulator_factory,
+        prepared=prepared,
+        retries=retries,
+        deadline=deadline,
+        progress=progress,
+    )
+    _finish(run_dir)
+    return open_run(run_dir)
+
+
+def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = False) -> Path:
+    """Make the run directory of a config, or make ready the one that is there.
+
+    Args:
+        prepared: Config, what it builds, and the simulator.
+        out: Folder of run directories.
+        resume: Insist that there is a run to continue.
+
+    Raises:
+        ConfigError: The folder cannot be written, belongs to another config, or there is nothing
+            to resume.
+        RunError: The run was begun on another backend, or another driver works in it.
+    """
+    if "://" in str(out):
+        raise ConfigError(
+            f"out: {out!r} is a URL, but run directories are local folders; name a folder."
+        )
+    plan = plan_run(prepared.config, prepared.built, prepared.simulator.fingerprint())
+    run_dir = Path(out) / plan.directory_name
+    text = prepared.config.resolved_yaml()
+    if not run_dir.exists():
+        if resume:
+            raise ConfigError(
+                f"there is no run to resume at {run_dir}; leave `--resume` out to begin one."
+            )
+        made = create_run(
+            run_dir,
+            plan,
+            text,
+            prepared.built.policy_variables,
+            prepared.built.policy_coords,
+        )
+        if made is not None:
+            log_event(run_dir, "planned", units=len(plan.units), paths=plan.paths)
+            return run_dir
+    if not (run_dir / PLAN_FILE).exists():
+        raise ConfigError(
+            f"{run_dir} exists but is not a run directory (it has no {PLAN_FILE}); move it away "
+            "or name another folder with `--out`."
+        )
+    if not os.access(run_dir, os.W_OK):
+        raise ConfigError(
+            f"the run directory {run_dir} cannot be written; make it writable or name another "
+            "folder with `--out`."
+        )
+    _continue(run_dir, load_plan(run_dir), plan, prepared, text)
+    return run_dir
+
+
+def _continue(run_dir: Path, old: Plan, new: Plan, prepared: Prepared, text: str) -> None:
+    """Grow the directory to a larger plan, or leave it as it is."""
+    plan = continue_plan(old, new, run_dir)
+    grows = (plan.paths, plan.policies) != (old.paths, old.policies)
+    damaged = _damaged_metadata(run_dir, old)
+    if not grows and not damaged:
+        return
+    with Claims(run_dir) as claims:
+        claims.acquire_all()
+        set_complete(run_dir, False)
+        # A partial last chunk is written again, so its unit must not count as done meanwhile.
+        for unit in plan.units:
+            if any(not marker.fits(unit) for marker in find_markers(run_dir, unit)):
+                remove_markers(run_dir, unit)
+        for name in damaged:
+            (run_dir / STORE_FOLDER / name / METADATA).unlink(missing_ok=True)
+        write_template(
+            run_dir, plan, text, prepared.built.policy_variables, prepared.built.policy_coords
+        )
+        log_event(run_dir, "grown" if grows else "repaired", units=len(plan.units))
+
+
+def _damaged_metadata(run_dir: Path, plan: Plan) -> list[str]:
+    found = metadata_checksums(run_dir, plan)
+    return [v.name for v in plan.written if found[v.name] != plan.metadata.get(v.name)]
+
+
+def _finish(run_dir: Path) -> None:
+    """Finalize, unless another driver of the same run is doing that or has done it."""
+    until = time.monotonic() + FINALIZE_WAIT_SECONDS
+    while not status(run_dir).complete:
+        try:
+            finalize(run_dir)
+            log_event(run_dir, "finalized")
+        except RunError:
+            if not live_claims(run_dir) or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
