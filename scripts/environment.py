@@ -30,8 +30,12 @@ def say(sentence: str) -> None:
 
 
 def call(command: list[str | Path], **settings: object) -> None:
-    """Run a command with its output on standard error; raises CalledProcessError."""
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr, **settings)
+    """Run a command with its output on standard error; raises CalledProcessError.
+
+    It inherits the lock: should this process be killed, the lock is held until the command ends.
+    """
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": sys.stderr}
+    subprocess.run(command, check=True, close_fds=False, **quiet, **settings)
 
 
 def fingerprint() -> str:
@@ -76,7 +80,7 @@ def create() -> None:
 def install(extras: list[str]) -> None:
     """Install this checkout, editable, with the extras."""
     target = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
     call([*pip, "--editable", target])
 
 
@@ -101,6 +105,7 @@ def prepare(extras: set[str]) -> None:
 def main() -> None:
     """Take the lock, prepare, print the interpreter's path."""
     with open(f"{FOLDER}.lock", "w") as lock:
+        os.set_inheritable(lock.fileno(), True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
