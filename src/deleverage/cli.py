@@ -1,0 +1,354 @@
+"""The command line: parses, calls, prints; no maths.
+
+Everything heavy is imported inside the command that needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from deleverage.errors import DeleverageError
+
+if TYPE_CHECKING:
+    from deleverage.results import Run
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Monte Carlo sweeps of a leveraged crash across collateral policies. "
+    "Exit codes: 0 done, 1 failed, 2 bad usage or config, 3 incomplete, 130 interrupted.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A config file (YAML).")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=c", help="Override one key; may be given several times."),
+]
+Paths = Annotated[int | None, typer.Option(metavar="N", min=1, help="Number of paths.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, help="Worker processes; 0: none, default: one a core."),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are made.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+FAILED = 1
+INCOMPLETE = 3
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Options of every command; `main` has taken `--debug` already, it stands here for the help."""
+
+
+@app.command()
+def check(file: ConfigFile, set_: Overrides = None, as_json: AsJson = False) -> None:
+    """Say what a config builds, without running it."""
+    from deleverage.config import build, load_config
+    from deleverage.config.account import account_of
+
+    config = load_config(file, set_ or ())
+    account = account_of(config, build(config))
+    if as_json:
+        _emit(account)
+        return
+    time = account["time"]
+    typer.echo(
+        f"{account['name']}: {account['paths']:,} paths x {len(account['policies'])} policies, "
+        f"{time['steps']} steps of {time['step_minutes']:g} min from {time['start']}, "
+        f"seed {account['seed']}"
+    )
+    for title in ("assets", "venues", "markets", "books"):
+        typer.echo("")
+        typer.echo(_table(account[title]))
+    typer.echo(f"\n{account['cohorts']} cohorts\n")
+    typer.echo(_table(account["policies"]))
+    typer.echo("")
+    for warning in account["warnings"]:
+        typer.echo(f"warning: {warning}")
+
+
+@app.command()
+def plan(
+    file: ConfigFile,
+    set_: Overrides = None,
+    paths: Paths = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would take, by timing a few tiles."""
+    from deleverage.config import build, load_config
+    from deleverage.engine import Simulator
+    from deleverage.sweep import plan_run
+    from deleverage.sweep.estimate import estimate
+    from deleverage.sweep.progress import duration
+
+    config = load_config(file, set_ or (), paths)
+    built = build(config)
+    simulator = Simulator(built)
+    planned = plan_run(config, built, simulator.fingerprint())
+    expected = estimate(planned, simulator, workers)
+    account = {
+        "run": planned.directory_name,
+        "policies": len(planned.policies),
+        "paths": planned.paths,
+        "units": len(planned.units),
+        "unit_policies": planned.policy_block,
+        "unit_paths": planned.path_block,
+        "tile_paths": planned.tile_paths,
+        "bytes": planned.nbytes,
+        "memory_bytes": expected.memory_bytes,
+        "workers": expected.workers,
+        "path_policies_per_second": expected.rate,
+        "seconds": expected.seconds,
+        "device": planned.fingerprint["device"],
+    }
+    if as_json:
+        _emit(account)
+        return
+    shown = account | {
+        "bytes": f"{planned.nbytes / 1e6:,.0f} MB before compression",
+        "memory_bytes": f"{expected.memory_bytes / 1e9:.1f} GB, all processes",
+        "path_policies_per_second": f"{expected.rate:,.0f} in this process",
+        "seconds": f"about {duration(expected.seconds)}, compilation included",
+    }
+    typer.echo(_pairs(shown))
+
+
+@app.command()
+def run(
+    file: ConfigFile,
+    set_: Overrides = None,
+    paths: Paths = None,
+    workers: Workers = None,
+    out: Out = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Insist on a run to continue.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a config's sweep, or continue it."""
+    from deleverage import sweep
+    from deleverage.config import load_config
+
+    config = load_config(file, set_ or (), paths)
+    _print_summary(sweep.run(config, out, workers=workers, resume=resume), as_json)
+
+
+@app.command()
+def status(folder: RunFolder, as_json: AsJson = False) -> None:
+    """Say how far a run is (exit code 3: incomplete)."""
+    from deleverage import results
+    from deleverage.sweep.progress import duration
+
+    found = results.status(folder)
+    if as_json:
+        _emit(found)
+    else:
+        state = "complete" if found.complete else "incomplete, run its config again to continue it"
+        typer.echo(
+            _pairs(
+                {
+                    "run": f"{found.name}: {state}",
+                    "units": f"{found.done} of {found.units} done, {found.running} running, "
+                    f"{found.failed} failed",
+                    "path-policies": f"{found.path_policies_done:,} of {found.path_policies:,}",
+                    "work": f"{duration(found.seconds)} over all workers, "
+                    f"{found.rate:,.0f} path-policies a second and worker",
+                    "stored": f"{found.bytes / 1e6:,.1f} MB",
+                }
+            )
+        )
+    if not found.complete:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def verify(
+    folder: RunFolder,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Have `run` do the damaged units again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read every stored object again and compare."""
+    from deleverage import results
+
+    found = results.verify(folder, repair=repair)
+    if as_json:
+        _emit(found)
+    else:
+        for damage in found.damaged:
+            typer.echo(f"damaged: {damage.unit or 'metadata'} {damage.key} {damage.reason}")
+        typer.echo(
+            f"{found.objects:,} objects read, {len(found.damaged)} damaged, "
+            f"{len(found.missing)} units missing, {len(found.repaired)} to be done again"
+        )
+        if found.damaged or found.repaired:
+            typer.echo(
+                "run its config again to mend it"
+                if repair
+                else "`deleverage verify --repair` marks the damaged units to be done again"
+            )
+    if found.damaged or found.missing:
+        raise typer.Exit(FAILED if found.damaged else INCOMPLETE)
+
+
+@app.command()
+def finalize(folder: RunFolder) -> None:
+    """Close a run whose units are all done."""
+    from deleverage import results
+
+    results.finalize(folder)
+    typer.echo(f"{folder} is complete")
+
+
+@app.command()
+def summary(folder: RunFolder, as_json: AsJson = False) -> None:
+    """Print the tail table of a complete run."""
+    from deleverage.results import open_run
+
+    _print_summary(open_run(folder), as_json)
+
+
+def _print_summary(opened: Run, as_json: bool) -> None:
+    """Measure a run, keep the measures as its group `summary`, and print them."""
+    from deleverage.analysis.summary import (
+        as_text,
+        comparison_as_text,
+        observed_comparison,
+        summary,
+        table,
+    )
+    from deleverage.results import write_group
+
+    measured = summary(opened.outcomes)
+    write_group(opened.path, "summary", measured)
+    rows = table(measured)
+    observed = observed_comparison(opened.outcomes, opened.config.observed)
+    if as_json:
+        _emit({"run": opened.path, "policies": rows, "observed": observed})
+        return
+    typer.echo(as_text(rows, _width()))
+    if observed:
+        typer.echo(comparison_as_text(observed, _width()))
+    typer.echo(f"dataset: {opened.path / 'results.zarr'}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a config, for editors."""
+    from deleverage.config import Config
+
+    _emit(Config.model_json_schema())
+
+
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """List the devices that JAX would run on."""
+    import jax
+
+    rows = [
+        {"device": device.id, "platform": device.platform, "kind": device.device_kind}
+        for device in jax.devices()
+    ]
+    if as_json:
+        _emit({"jax": jax.__version__, "devices": rows})
+        return
+    typer.echo(_table(rows))
+    typer.echo(f"\njax {jax.__version__}")
+
+
+def _emit(value: Any) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON knows in place of a record, a NumPy array or scalar, or a path."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _pairs(account: Mapping[str, Any]) -> str:
+    """Names and values, a line each."""
+    width = max(map(len, account))
+    lines = (f"{name.replace('_', ' '):<{width}}  {value}" for name, value in account.items())
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as aligned columns under their keys; numbers to the right."""
+    if not rows:
+        return "none"
+    names = list(rows[0])
+    words = [names, *([_word(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in words) for i in range(len(names))]
+    right = [all(isinstance(row[name], int | float | None) for row in rows) for name in names]
+    lines = [
+        "  ".join(
+            f"{word:>{width}}" if to_right else f"{word:<{width}}"
+            for word, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in words
+    ]
+    return "\n".join(lines)
+
+
+def _word(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return ""
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def _width() -> int:
+    """Columns of the terminal, or enough for the whole table where there is none."""
+    return shutil.get_terminal_size((140, 24)).columns if sys.stdout.isatty() else 140
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    """One sentence on standard error, then out."""
+    typer.echo(f"error: {sentence}", err=True)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors end as one sentence and an exit code, never as a traceback.
+
+    Args:
+        arguments: Words of the command line without the program's name, default `sys.argv[1:]`.
+            `--debug` counts wherever it stands.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        app([word for word in words if word != "--debug"], prog_name="deleverage")
+    except DeleverageError as error:
+        if debug:
+            traceback.print_exc()
+        _fail(str(error), error.exit_code)
+    except Exception as error:
+        name = f"{type(error).__name__}: {error}"
+        if debug:
+            traceback.print_exc()
+            _fail(f"unexpected {name}; the traceback stands above.", 1)
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="deleverage-", suffix=".traceback", delete=False
+        ) as file:
+            traceback.print_exc(file=file)
+        _fail(f"unexpected {name}; the traceback is in {file.name}, --debug prints it.", 1)
