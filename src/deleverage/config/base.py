@@ -1,0 +1,36 @@
+"""What every part of a config shares: frozen models that know no other keys, and scoped values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+T = TypeVar("T")
+
+EVERYWHERE = "*"
+"""The key of a scoped value that names no asset: it holds for all."""
+
+
+class Model(BaseModel):
+    """A frozen part of a config; a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def scoped(kind: Any) -> Any:
+    """A value for all, or a mapping from `ASSET` or `ASSET@VENUE` to values."""
+
+    def spread(value: Any) -> Any:
+        return value if isinstance(value, dict) else {EVERYWHERE: value}
+
+    return Annotated[dict[str, kind], BeforeValidator(spread)]
+
+
+def lookup(values: Mapping[str, T] | None, asset: str, venue: str) -> T | None:
+    """The value for an asset on a venue: the most specific key that names it."""
+    for key in (f"{asset}@{venue}", asset, EVERYWHERE):
+        if values is not None and key in values:
+            return values[key]
+    return None

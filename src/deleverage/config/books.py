@@ -1,0 +1,118 @@
+"""Books of a scenario: portfolios on one venue, spread over leverage buckets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from deleverage.config.base import Model
+from deleverage.config.quantities import (
+    NonNegative,
+    OpenInterest,
+    Positive,
+    PositiveMoney,
+    Ratio,
+    Real,
+    Share,
+    choice,
+    refusal,
+)
+
+
+class LognormalLeverage(Model):
+    """Lognormal over what is traded, cut into equal-weight quantiles."""
+
+    kind: Literal["lognormal"]
+    median: Positive
+    sigma: NonNegative
+    max: Positive
+    min: NonNegative = 0.0
+
+
+class BucketLeverage(Model):
+    """Explicit buckets; missing weights are equal."""
+
+    kind: Literal["buckets"]
+    values: tuple[Positive, ...]
+    weights: tuple[NonNegative, ...] | None = None
+
+    @model_validator(mode="after")
+    def _matching(self) -> BucketLeverage:
+        if not self.values:
+            raise refusal([], "at least one leverage", "add a value")
+        if self.weights is not None and len(self.weights) != len(self.values):
+            raise refusal(
+                f"{len(self.weights)} weights for {len(self.values)} values",
+                "one weight per value",
+                "make the lists equally long",
+            )
+        return self
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, dict | Model) else {"kind": "buckets", "values": [value]}
+
+
+Leverage = Annotated[
+    LognormalLeverage | BucketLeverage, BeforeValidator(_plain), Field(discriminator="kind")
+]
+
+
+def _single(value: Any) -> Any:
+    return {value: 1.0} if isinstance(value, str) else value
+
+
+Side = choice("long", "short")
+Weights = Annotated[dict[str, Real], BeforeValidator(_single)]
+Mix = Annotated[dict[str, Share], BeforeValidator(_single)]
+
+
+class _Common(Model):
+    venue: str
+    leverage: Leverage
+    position_size: PositiveMoney = 50_000.0  # per account, of perps or of pledged assets
+    top_up_budget: Ratio = 0.0  # share of own funds
+
+
+class PerpBook(_Common):
+    """Perps on collateral; own funds follow from open interest and leverage."""
+
+    kind: Literal["perp"]
+    perps: Weights  # signed shares of the notional, absolute sum 1, or one asset
+    side: Side = "long"  # `short` turns the signs
+    open_interest: OpenInterest  # `match` takes what the perp lacks
+    match_share: Share = 1.0  # of what it lacks
+    collateral: Mix | None = None  # shares of own funds; None: all in the numeraire
+    entry: Positive = 1.0  # entry price over the starting price
+
+
+class LoanBook(_Common):
+    """Collateral bought with borrowed cash. Exactly one of `own_funds` and `assets` sizes it."""
+
+    kind: Literal["loan"]
+    collateral: Mix
+    own_funds: PositiveMoney | None = None
+    assets: PositiveMoney | None = None
+    loop: bool = False  # the loop cap applies
+    promoted: bool = False  # its size follows the promotion's uptake
+
+    @model_validator(mode="after")
+    def _sized(self) -> LoanBook:
+        if (self.own_funds is None) == (self.assets is None):
+            raise refusal(
+                "neither or both of own_funds and assets", "exactly one of them", "give one size"
+            )
+        return self
+
+
+class HedgedBook(_Common):
+    """Spot held against a short of the same asset; the leverage is the short over own funds."""
+
+    kind: Literal["hedged"]
+    asset: str
+    open_interest: PositiveMoney
+    entry: Positive = 1.0
+
+
+BookSpec = Annotated[PerpBook | LoanBook | HedgedBook, Field(discriminator="kind")]

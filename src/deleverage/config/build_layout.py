@@ -1,0 +1,123 @@
+"""Names and numbers of a config as the static `Layout`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deleverage.config.books import BookSpec, HedgedBook, LoanBook
+from deleverage.config.models import Config
+from deleverage.config.names import Names
+from deleverage.config.quantities import NEVER
+from deleverage.config.resolve import Rules
+from deleverage.config.scenario import Numeraire, Pegged
+from deleverage.world import Book, IndexEntry, Layout, Market
+
+
+def slots(book: BookSpec, numeraire: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Weights of a book's perp slots (signed) and collateral slots, by asset, cash left out."""
+    if isinstance(book, HedgedBook):
+        return {book.asset: -1.0}, {book.asset: 1.0}
+    mix = {asset: share for asset, share in (book.collateral or {}).items() if asset != numeraire}
+    if isinstance(book, LoanBook):
+        return {}, mix
+    sign = -1.0 if book.side == "short" else 1.0
+    return {asset: sign * weight for asset, weight in book.perps.items()}, mix
+
+
+def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rules]) -> Layout:
+    """The layout of one policy's rules; `every` decides what all policies have in common."""
+    scenario, time = config.scenario, config.time
+    every = list(every)
+    parts = names.parts
+    pegged = [n for n, asset in scenario.assets.items() if isinstance(asset, Pegged)]
+    perps = {label: part for label, part in parts.items() if part[2] == "perp"}
+    pegs = [
+        (venue, asset)
+        for venue in scenario.venues
+        for asset in pegged
+        if f"{venue}/{asset}/spot" in names.markets
+    ]
+    books = []
+    for spec in scenario.books.values():
+        on_perps, on_collateral = slots(spec, names.numeraire)
+        books.append(
+            Book(
+                venue=names.venues[spec.venue],
+                perps=tuple(names.markets[f"{spec.venue}/{asset}/perp"] for asset in on_perps),
+                collateral=tuple(names.indices[spec.venue, asset] for asset in on_collateral),
+                hedged=isinstance(spec, HedgedBook),
+                target=rules.liquidation[spec.venue].kind == "target",
+            )
+        )
+    return Layout(
+        venues=tuple(scenario.venues),
+        assets=tuple(scenario.assets),
+        pegged=tuple(names.assets[name] for name in pegged),
+        markets=tuple(_market(names, label) for label in names.markets),
+        indices=tuple(_index(names, entry, every) for entry in names.indices),
+        books=tuple(books),
+        buckets=scenario.buckets,
+        perp_index=tuple(
+            names.indices[part[0], part[1]] if part[2] == "perp" else -1 for part in parts.values()
+        ),
+        mark_kinds=tuple(
+            scenario.venues[part[0]].mark.kind if part[2] == "perp" else ""
+            for part in parts.values()
+        ),
+        sales=tuple(_sales(names, *entry) for entry in names.indices),
+        basis_pairs=tuple(
+            (names.markets[f"{venue}/{asset}/spot"], names.markets[label])
+            for label, (venue, asset, _) in perps.items()
+            if f"{venue}/{asset}/spot" in names.markets
+            and scenario.venues[venue].basis_half_life < NEVER
+        ),
+        arbitrage_groups=tuple(tuple(group) for group in arbitrage_groups(config, names).values()),
+        pegs=tuple((names.venues[venue], names.assets[asset]) for venue, asset in pegs),
+        peg_markets=tuple(names.markets[f"{venue}/{asset}/spot"] for venue, asset in pegs),
+        step=time.step,
+        steps=time.steps,
+        draw_step=time.draw_step or time.step,
+        window_steps=max(1, round(time.window / time.step)),
+    )
+
+
+def arbitrage_groups(config: Config, names: Names) -> dict[str, list[int]]:
+    """USD spot markets of every asset that arbitrageurs trade between at least two venues."""
+    groups: dict[str, list[int]] = {}
+    for name, asset in config.scenario.assets.items():
+        if isinstance(asset, Numeraire) or asset.arbitrage is None:
+            continue
+        labels = [f"{venue}/{name}/spot" for venue in names.venues]
+        group = [names.markets[label] for label in labels if label in names.markets]
+        if len(group) > 1:
+            groups[name] = group
+    return groups
+
+
+def _market(names: Names, label: str) -> Market:
+    venue, pair, kind = names.parts[label]
+    asset, _, quote = pair.partition("-")
+    settled = names.markets[f"{venue}/{quote}/spot"] if quote else -1
+    return Market(names.venues[venue], names.assets[asset], kind, settled)
+
+
+def _index(names: Names, entry: tuple[str, str], every: list[Rules]) -> IndexEntry:
+    venue, asset = entry
+    elsewhere = names.usd_books_elsewhere(venue, asset)
+    sources = names.own_books(venue, asset)
+    if any(rules.index[entry].others > 0 for rules in every):
+        sources = sources + elsewhere
+    total = sum(names.depths[label] for label in elsewhere)
+    return IndexEntry(
+        venue=names.venues[venue],
+        asset=names.assets[asset],
+        sources=tuple(names.markets[label] for label in sources),
+        references=tuple(names.markets[label] for label in elsewhere),
+        reference_shares=tuple(names.depths[label] / total for label in elsewhere),
+    )
+
+
+def _sales(names: Names, venue: str, asset: str) -> tuple[tuple[int, float], ...]:
+    labels = names.own_books(venue, asset)
+    total = sum(names.depths[label] for label in labels)
+    return tuple((names.markets[label], names.depths[label] / total) for label in labels)

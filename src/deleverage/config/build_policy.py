@@ -1,0 +1,206 @@
+"""The leaves of `Policy`, stacked along the policy axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deleverage.config.build_books import Portfolios
+from deleverage.config.build_layout import arbitrage_groups
+from deleverage.config.build_margin import Margin
+from deleverage.config.build_start import due_at_start
+from deleverage.config.models import Config
+from deleverage.config.names import Names
+from deleverage.config.participation import Response
+from deleverage.config.quantities import NEVER
+from deleverage.config.resolve import Rules
+from deleverage.config.scenario import Pegged
+from deleverage.policy import (
+    BackstopRules,
+    Books,
+    HealingRules,
+    ImpactRules,
+    IndexRules,
+    LiquidationRules,
+    MarginRules,
+    Policy,
+    Reporting,
+    TopUpRules,
+)
+from deleverage.world import INFINITE_DEPTH, Layout
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the policy axis, ready to be stacked."""
+
+    layout: Layout
+    rules: Rules
+    margin: Margin  # with the venue cap
+    response: Response
+    baseline_margin: Margin
+
+
+def smoothing_weight(half_life: float, step: float) -> float:
+    """EMA weight of the newest value, 1 - 2^(-step / half-life)."""
+    return 1.0 if half_life == 0 else float(-np.expm1(-np.log(2) * step / half_life))
+
+
+def build_policy(
+    config: Config, names: Names, books: Portfolios, entries: Sequence[Entry]
+) -> Policy:
+    """All leaves, each ending in the policy axis."""
+    index = _index(config, names, entries)
+    impact = _impact(config, names, entries)
+    due = [
+        due_at_start(entry.layout, books, entry.margin, entry.response, index, impact, number)
+        for number, entry in enumerate(entries)
+    ]
+    feed = _per_market(config, names, lambda venue: venue.feed_cap)
+    return Policy(
+        books=_books(books, entries),
+        index=index,
+        margin=_margin([entry.margin for entry in entries]),
+        baseline_margin=_margin([entry.baseline_margin for entry in entries]),
+        top_up=TopUpRules(
+            rate=_per_book(config, entries, lambda venue, _: venue.top_up.rate),
+            warn=_per_book(config, entries, lambda venue, _: venue.top_up.warn),
+        ),
+        liquidation=LiquidationRules(
+            pace=_per_book(config, entries, lambda _, rule: rule.pace),
+            target=_per_book(config, entries, lambda _, rule: rule.target),
+            fee=_per_book(config, entries, lambda _, rule: rule.fee),
+            collateral_fee=_per_book(config, entries, lambda _, rule: rule.collateral_fee),
+        ),
+        impact=impact,
+        healing=_healing(config, names, entries),
+        backstop=BackstopRules(
+            fund=_stack([[e.rules.fund[v] / 1e6 for v in names.venues] for e in entries]),
+            adl=_stack([[float(e.rules.adl[v]) for v in names.venues] for e in entries]),
+        ),
+        reporting=Reporting(
+            feed_cap=_same(np.minimum(feed / 1e6, NEVER), entries),
+            due_at_start=np.array(due, dtype=np.float64),
+        ),
+    )
+
+
+def _stack(values: Sequence) -> np.ndarray:
+    return np.stack([np.asarray(value, dtype=np.float64) for value in values], axis=-1)
+
+
+def _same(value: np.ndarray, entries: Sequence[Entry]) -> np.ndarray:
+    return _stack([value] * len(entries))
+
+
+def _per_book(config: Config, entries: Sequence[Entry], of: Callable) -> np.ndarray:
+    """[B, 1, policy] of a venue's rule."""
+    venues = [spec.venue for spec in config.scenario.books.values()]
+    return _stack(
+        [
+            [
+                [of(config.scenario.venues[venue], entry.rules.liquidation[venue])]
+                for venue in venues
+            ]
+            for entry in entries
+        ]
+    )
+
+
+def _per_market(config: Config, names: Names, of: Callable) -> np.ndarray:
+    venues = (config.scenario.venues[part[0]] for part in names.parts.values())
+    return np.array([of(venue) for venue in venues], dtype=np.float64)
+
+
+def _books(books: Portfolios, entries: Sequence[Entry]) -> Books:
+    responses = [entry.response for entry in entries]
+    held = books.own_funds > 0
+    whole = np.where(held, books.own_funds, 1.0)
+    return Books(
+        position=_stack([one.sheets.position for one in responses]),
+        entry=_same(books.entry[..., None], entries),
+        collateral=_stack([one.sheets.collateral for one in responses]),
+        cash=_stack([one.sheets.cash for one in responses]),
+        accounts=_stack(
+            [books.accounts * np.where(held, one.own_funds / whole, 1.0) for one in responses]
+        ),
+        budget=_stack([one.own_funds * books.budget_share[:, None] for one in responses]),
+    )
+
+
+def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules:
+    layout = entries[0].layout
+    step = config.time.step
+    sources = max([1, *(len(entry.sources) for entry in layout.indices)])
+    weight = np.zeros((sources, len(layout.indices), len(entries)))
+    rows = {name: np.zeros((len(layout.indices), len(entries))) for name in _ROWS}
+    markets = list(names.markets)
+    for number, entry in enumerate(entries):
+        for (venue, asset), row in names.indices.items():
+            rule = entry.rules.index[venue, asset]
+            index = layout.indices[row]
+            elsewhere = dict(zip(index.references, index.reference_shares, strict=True))
+            for slot, market in enumerate(index.sources):
+                place, pair, _ = names.parts[markets[market]]
+                own = rule.own.get(pair, 0.0) if place == venue else 0.0
+                weight[slot, row, number] = own + rule.others * elsewhere.get(market, 0.0)
+            for name in _ROWS:
+                rows[name][row, number] = getattr(rule, name)
+    basis = _per_market(
+        config, names, lambda venue: smoothing_weight(venue.mark.basis_half_life, step)
+    )
+    smoothing = np.vectorize(lambda half_life: smoothing_weight(half_life, step))
+    return IndexRules(
+        weight=weight,
+        reference_weight=rows["reference"],
+        redemption_weight=rows["redemption"],
+        clamp=rows["clamp"],
+        smoothing=smoothing(rows["smoothing"]) if rows["smoothing"].size else rows["smoothing"],
+        floor=rows["floor"],
+        basis_smoothing=_same(basis, entries),
+    )
+
+
+_ROWS = ("reference", "redemption", "clamp", "smoothing", "floor")
+
+
+def _margin(tables: Sequence[Margin]) -> MarginRules:
+    def stacked(name: str) -> np.ndarray:
+        return _stack([getattr(table, name)[..., None] for table in tables])
+
+    return MarginRules(
+        rate=stacked("rate"),
+        deduction=stacked("deduction"),
+        ratio=stacked("ratio"),
+        addition=stacked("addition"),
+        loan_rate=stacked("loan_rate"),
+    )
+
+
+def _impact(config: Config, names: Names, entries: Sequence[Entry]) -> ImpactRules:
+    specs = config.scenario.markets.values()
+    depth = [[entry.rules.depth[label] / 1e6 for label in names.markets] for entry in entries]
+    return ImpactRules(
+        depth=np.minimum(_stack(depth), INFINITE_DEPTH),
+        sensitivity=_same(np.array([spec.sensitivity for spec in specs]), entries),
+        displacement=_same(np.array([spec.displacement for spec in specs]), entries),
+    )
+
+
+def _healing(config: Config, names: Names, entries: Sequence[Entry]) -> HealingRules:
+    scenario = config.scenario
+    layout = entries[0].layout
+    venues = list(scenario.venues.values())
+    basis = [venues[layout.markets[perp].venue].basis_half_life for _, perp in layout.basis_pairs]
+    groups = [scenario.assets[name].arbitrage for name in arbitrage_groups(config, names)]
+    capacity = [a.redemption_capacity for a in scenario.assets.values() if isinstance(a, Pegged)]
+    resilience = [spec.resilience_half_life for spec in scenario.markets.values()]
+    return HealingRules(
+        resilience_half_life=_same(np.array(resilience), entries),
+        basis_half_life=_same(np.array(basis), entries),
+        arbitrage_half_life=_same(np.array([group.half_life for group in groups]), entries),
+        arbitrage_capital=_same(np.array([group.capital / 1e6 for group in groups]), entries),
+        redemption_capacity=_same(np.array(capacity) / 1e6, entries),
+    )

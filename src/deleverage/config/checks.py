@@ -1,0 +1,276 @@
+"""Whether the names in a config fit together: assets, venues, markets, books, policies."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NoReturn
+
+from deleverage.config.base import EVERYWHERE
+from deleverage.config.books import HedgedBook, LoanBook
+from deleverage.config.models import Config
+from deleverage.config.names import Names
+from deleverage.config.policies import PolicySpec
+from deleverage.config.rules import IndexRule
+from deleverage.config.scenario import Numeraire, Pegged, Scenario
+from deleverage.config.source import Key
+
+SLOTS = 3
+"""Perps, or collateral assets, that one book may hold."""
+
+
+def check(config: Config) -> None:
+    """Refuse a config whose parts name what does not exist or do not add up.
+
+    Raises:
+        ConfigError: the first such place.
+    """
+    Checker(config).run()
+
+
+class Checker:
+    """The checks, each on one part of the config."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.scenario: Scenario = config.scenario
+        self.source = config.source
+
+    def run(self) -> None:
+        """Check every part, from assets up to policies."""
+        if "baseline" not in self.config.policies:
+            self.refuse(
+                ("policies",),
+                "the policy `baseline` is missing",
+                "a config with a baseline, to which the others are compared",
+                "add `baseline: {}`",
+            )
+        for name in (self.config.name, *self.scenario.assets, *self.scenario.venues):
+            if not name or set(name) & set("/@.-* \t\n") - (
+                {"-", "."} if name == self.config.name else set()
+            ):
+                self.refuse(
+                    (), f"the name '{name}'", "a name without / @ . - * or spaces", "rename"
+                )
+        self._assets()
+        self.names = Names(self.config)
+        self._venues()
+        self._shocks()
+        self._books()
+        for label, entry in self.config.entries.items():
+            key: Key = ("policies", label) if label in self.config.policies else ("sweep", "grid")
+            self._policy(entry, key)
+        if self.config.results.markets != "all":
+            for number, market in enumerate(self.config.results.markets):
+                self.known(market, self.names.markets, ("results", "markets", number), "market")
+
+    def refuse(self, key: Key, came: str, allowed: str, advice: str) -> NoReturn:
+        """Raise the ConfigError of a key."""
+        self.source.refuse(key, came, allowed, advice)
+
+    def known(self, name: str, names: Iterable[str], key: Key, what: str) -> None:
+        """Refuse a name that is not among the known ones."""
+        names = list(names)
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+            advice = f"did you mean '{near[0]}'" if near else "use one of these"
+            self.refuse(key, f"the {what} '{name}' is unknown", ", ".join(names), advice)
+
+    def asset(self, name: str, key: Key) -> None:
+        """Refuse an unknown asset."""
+        self.known(name, self.scenario.assets, key, "asset")
+
+    def venue(self, name: str, key: Key) -> None:
+        """Refuse an unknown venue."""
+        self.known(name, self.scenario.venues, key, "venue")
+
+    def scope(self, scope: str, key: Key) -> None:
+        """Refuse `ASSET@VENUE` of an unknown asset or venue."""
+        asset, _, venue = scope.partition("@")
+        if scope != EVERYWHERE:
+            self.asset(asset, key)
+        if venue:
+            self.venue(venue, key)
+
+    def _assets(self) -> None:
+        counted = [n for n, asset in self.scenario.assets.items() if isinstance(asset, Numeraire)]
+        if len(counted) != 1:
+            self.refuse(
+                ("scenario", "assets"),
+                f"{len(counted)} assets of kind numeraire came",
+                "exactly one",
+                "add `USDT: {kind: numeraire}` or remove the others",
+            )
+        for name, asset in self.scenario.assets.items():
+            key: Key = ("scenario", "assets", name)
+            if not isinstance(asset, Pegged):
+                continue
+            self.asset(asset.anchor, (*key, "anchor"))
+            if isinstance(self.scenario.assets[asset.anchor], Pegged):
+                self.refuse(
+                    (*key, "anchor"),
+                    f"the anchor '{asset.anchor}' is pegged itself",
+                    "a numeraire or risk asset",
+                    f"anchor it to what '{asset.anchor}' is anchored to",
+                )
+
+    def _venues(self) -> None:
+        for name, venue in self.scenario.venues.items():
+            key: Key = ("scenario", "venues", name)
+            for part in ("collateral", "maintenance", "index"):
+                for asset in getattr(venue, part):
+                    self.asset(asset, (*key, part, asset))
+                    if asset == self.names.numeraire:
+                        self.refuse(
+                            (*key, part, asset),
+                            f"'{asset}' is the numeraire",
+                            "other assets, as it is cash at price 1",
+                            "remove it",
+                        )
+            for asset, rule in venue.index.items():
+                self._index(rule, asset, name, (*key, "index", asset))
+            for scope in venue.leverage.cap or {}:
+                self.scope(scope, (*key, "leverage", "cap", scope))
+
+    def _index(self, rule: IndexRule, asset: str, venue: str | None, key: Key) -> None:
+        pegged = isinstance(self.scenario.assets[asset], Pegged)
+        if (rule.redemption or rule.floor or rule.hard_anchor) and not pegged:
+            self.refuse(
+                key,
+                f"a redemption price for '{asset}', which has no issuer",
+                "redemption, floor and hard_anchor for pegged assets",
+                "remove it or make the asset pegged",
+            )
+        venues = [venue] if venue else list(self.scenario.venues)
+        pairs = {pair for place in venues for pair in self.names.own_pairs(place, asset)}
+        for pair in rule.own or {}:
+            if pair != EVERYWHERE:
+                self.known(pair, sorted(pairs), (*key, "own", pair), "pair")
+        own = None if rule.own is None else sum(rule.own.values())
+        rest = sum(w or 0.0 for w in (rule.others, rule.reference, rule.redemption))
+        total = rest + (own or 0.0)
+        if total > 1 + 1e-9 or (own is not None and abs(total - 1) > 1e-9):
+            self.refuse(
+                key,
+                f"weights that sum to {total:.10g}",
+                "weights own + others + reference + redemption that sum to 1",
+                "change one of them, or leave out own, which then takes the rest",
+            )
+        if own == 0 and total == 0:  # pragma: no cover - the sum above refuses it
+            raise AssertionError
+
+    def _shocks(self) -> None:
+        shocks, key = self.scenario.shocks, ("scenario", "shocks")
+        loaded = [("macro", shocks.macro.loadings)]
+        if shocks.merton is not None:
+            loaded.append(("merton", shocks.merton.loadings))
+        for part, loadings in loaded:
+            for asset in loadings:
+                self.asset(asset, (*key, part, "loadings", asset))
+                if self.scenario.assets[asset].kind != "risk":
+                    self.refuse(
+                        (*key, part, "loadings", asset),
+                        f"'{asset}' is not a risk asset",
+                        "assets of kind risk, which pegged ones follow",
+                        "remove it",
+                    )
+        for number, outage in enumerate(shocks.outages):
+            self.venue(outage.venue, (*key, "outages", number, "venue"))
+
+    def _books(self) -> None:
+        if not self.scenario.books:
+            self.refuse(("scenario", "books"), "no book came", "at least one", "add a book")
+        for name, book in self.scenario.books.items():
+            key: Key = ("scenario", "books", name)
+            self.venue(book.venue, (*key, "venue"))
+            if isinstance(book, HedgedBook):
+                perps, mix = {book.asset: -1.0}, {book.asset: 1.0}
+                places = {"perps": (*key, "asset"), "collateral": (*key, "asset")}
+            else:
+                perps = {} if isinstance(book, LoanBook) else book.perps
+                mix = book.collateral or {}
+                places = {"perps": (*key, "perps"), "collateral": (*key, "collateral")}
+                self._sums_to_one(perps, places["perps"], "absolute weights")
+                self._sums_to_one(mix, places["collateral"], "shares")
+            for asset in perps:
+                self.asset(asset, places["perps"])
+                label = f"{book.venue}/{asset}/perp"
+                self.known(label, self.names.markets, places["perps"], "market")
+            for asset in mix:
+                self.asset(asset, places["collateral"])
+                if asset != self.names.numeraire:
+                    self._accepted(asset, book.venue, places["collateral"])
+            for slots, what in (
+                (perps, "perps"),
+                (set(mix) - {self.names.numeraire}, "collateral assets"),
+            ):
+                if len(slots) > SLOTS:
+                    self.refuse(key, f"{len(slots)} {what}", f"at most {SLOTS}", "split the book")
+
+    def _sums_to_one(self, weights: dict[str, float], key: Key, what: str) -> None:
+        total = sum(abs(weight) for weight in weights.values())
+        if weights and abs(total - 1) > 1e-9:
+            self.refuse(
+                key,
+                f"{what} that sum to {total:.10g}",
+                f"{what} that sum to 1",
+                "change one of them",
+            )
+
+    def _accepted(self, asset: str, venue: str, key: Key) -> None:
+        accepted = self.scenario.venues[venue].collateral
+        if asset not in accepted:
+            self.refuse(
+                key,
+                f"'{asset}' is not accepted as collateral on '{venue}'",
+                ", ".join(accepted) or "the numeraire alone",
+                f"add it to scenario.venues.{venue}.collateral",
+            )
+        if not self.names.own_pairs(venue, asset):
+            self.refuse(
+                key,
+                f"'{asset}' has no spot book on '{venue}' to be sold on",
+                "collateral with a spot book on its venue",
+                f"add the market {venue}/{asset}/spot",
+            )
+
+    def _policy(self, entry: PolicySpec, key: Key) -> None:
+        for scope in entry.collateral:
+            self.scope(scope, (*key, "collateral", scope))
+            asset, _, venue = scope.partition("@")
+            venues = [venue] if venue else self.scenario.venues
+            if not any(asset in self.scenario.venues[name].collateral for name in venues):
+                self.refuse(
+                    (*key, "collateral", scope),
+                    f"'{scope}' is collateral nowhere in the scenario",
+                    "assets that a venue accepts",
+                    "remove it, or let a venue accept it",
+                )
+        for scope, rule in entry.index.items():
+            self.scope(scope, (*key, "index", scope))
+            asset, _, venue = scope.partition("@")
+            self._index(rule, asset, venue or None, (*key, "index", scope))
+            venues = [venue] if venue else list(self.scenario.venues)
+            if not any((name, asset) in self.names.indices for name in venues):
+                self.refuse(
+                    (*key, "index", scope),
+                    f"no index of '{scope}' is published",
+                    ", ".join(f"{a}@{v}" for v, a in self.names.indices),
+                    "use one of these",
+                )
+        for scope in entry.leverage.cap or {}:
+            self.scope(scope, (*key, "leverage", "cap", scope))
+        for scope in entry.scenario.depth_factor or {}:
+            self.scope(scope, (*key, "scenario", "depth_factor", scope))
+        for venue in entry.liquidation.by_venue:
+            self.venue(venue, (*key, "liquidation", "by_venue", venue))
+        for venue in entry.backstop:
+            self.venue(venue, (*key, "backstop", venue))
+        capped = entry.leverage.cap is not None or entry.leverage.loop_cap is not None
+        if capped and entry.participation.kind == "hold":
+            self.refuse(
+                (*key, "leverage"),
+                "a leverage cap with participation `hold`",
+                "caps with `rescale`, as `hold` keeps every position",
+                "remove one of the two",
+            )

@@ -1,0 +1,147 @@
+"""The whole config."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PlainSerializer, PrivateAttr, model_validator
+
+from deleverage.config.base import Model
+from deleverage.config.policies import PolicySpec
+from deleverage.config.quantities import PositiveDuration, choice, refusal, whole
+from deleverage.config.scenario import Scenario
+from deleverage.config.source import Source
+from deleverage.config.sweep import Sweep, expand
+
+
+def _utc(value: Any) -> datetime:
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise refusal(value, "an ISO date and time in UTC", "write 2025-10-10T20:50Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_utc),
+    PlainSerializer(lambda value: value.strftime("%Y-%m-%dT%H:%M:%SZ"), when_used="json"),
+]
+
+
+Steps = whole("a number of steps", low=1, high=1_000_000)
+Paths = whole("a number of paths, at least 1", low=1, high=2**31 - 1)
+Seed = whole("a whole number in [0, 2^32)", low=0, high=2**32 - 1)
+Dtype = choice("float32", "float64")
+
+
+class Time(Model):
+    """The clock of a path."""
+
+    start: Moment
+    step: PositiveDuration = 0.5
+    steps: Steps = 240
+    draw_step: PositiveDuration | None = None  # the Brownian grid; None: `step`
+    window: PositiveDuration = 10.0  # of `peak_window_share`
+
+    @model_validator(mode="after")
+    def _multiple(self) -> Time:
+        ratio = self.step / (self.draw_step or self.step)
+        if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-9 * ratio:
+            raise refusal(
+                f"step {self.step:g}m on draw_step {self.draw_step:g}m",
+                "a step that is a multiple of draw_step",
+                "make draw_step divide step",
+            )
+        return self
+
+
+class Sampling(Model):
+    """How paths are drawn."""
+
+    kind: Literal["plain"] = "plain"
+
+
+class Results(Model):
+    """What is stored: names, or `default` (variables) and `all`."""
+
+    variables: Literal["default", "all"] | tuple[str, ...] = "default"
+    markets: Literal["all"] | tuple[str, ...] = "all"
+
+
+class Engine(Model):
+    """Sizes of the compiled program and of a unit of the sweep."""
+
+    tile_paths: Paths = 16
+    unit_paths: Paths | None = None
+
+
+class Config(Model):
+    """A question: a scenario, the policies put to it, and how it is sampled."""
+
+    name: str
+    seed: Seed
+    paths: Paths
+    dtype: Dtype = "float32"
+    time: Time
+    scenario: Scenario
+    policies: dict[str, PolicySpec]
+    sweep: Sweep | None = None
+    sampling: Sampling = Sampling()
+    results: Results = Results()
+    engine: Engine = Engine()
+
+    _source: Source = PrivateAttr(default_factory=lambda: Source({}))
+
+    @property
+    def source(self) -> Source:
+        """The raw values and where each was written."""
+        return self._source
+
+    @cached_property
+    def entries(self) -> Mapping[str, PolicySpec]:
+        """The policy axis in order: the listed policies, then the products of the sweep."""
+        entries = dict(self.policies)
+        if self.sweep is not None:
+            entries.update(expand(self.sweep, entries, self._source))
+        return entries
+
+    def resolved_yaml(self) -> str:
+        """The config with its includes, overrides and defaults written out; it can be loaded."""
+        from ruamel.yaml import YAML
+
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        yaml.width = 100
+        values = self.model_dump(mode="json", exclude_none=True)
+        listed = {name: _plain(entry) for name, entry in self.policies.items()}
+        text = io.StringIO()
+        yaml.dump(values | {"policies": listed}, text)
+        return text.getvalue()
+
+    def identity(self) -> dict[str, Any]:
+        """What a run directory stands for: all but the number of paths and the other policies."""
+        values = self.model_dump(mode="json", exclude={"paths", "policies", "sweep"})
+        return values | {"baseline": _plain(self.policies["baseline"])}
+
+    def policy_hashes(self) -> dict[str, str]:
+        """A hash of each entry of the policy axis, by its label."""
+        return {label: _digest(_plain(entry)) for label, entry in self.entries.items()}
+
+
+def _plain(entry: PolicySpec) -> dict[str, Any]:
+    return entry.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+def _digest(values: Any) -> str:
+    text = json.dumps(values, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,204 @@
+"""The rules in force under a policy: the scenario's, with the policy's levers laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deleverage.config.base import EVERYWHERE, lookup
+from deleverage.config.models import Config
+from deleverage.config.names import Names
+from deleverage.config.policies import PolicySpec
+from deleverage.config.quantities import NEVER
+from deleverage.config.rules import CollateralRule, IndexRule, LiquidationRule
+
+Lines = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What collateral counts for: ratios by size per account, and a cap of the venue."""
+
+    tiers: Lines  # (usd_from, ratio)
+    cap: float  # USD; 1e30: none
+
+
+@dataclass(frozen=True)
+class IndexWeights:
+    """One index, resolved: weights that sum to 1, and what is done to their sum."""
+
+    own: Mapping[str, float]  # by own pair
+    others: float
+    reference: float
+    redemption: float
+    floor: float
+    clamp: float
+    smoothing: float  # half-life, minutes; 0: none
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All rules of one policy."""
+
+    credit: Mapping[tuple[str, str], Credit]  # (venue, asset)
+    index: Mapping[tuple[str, str], IndexWeights]
+    leverage_cap: Mapping[tuple[str, str], float]  # (venue, asset of a perp)
+    loop_cap: Mapping[str, float]
+    liquidation: Mapping[str, LiquidationRule]
+    fund: Mapping[str, float]  # USD
+    adl: Mapping[str, bool]
+    depth: Mapping[str, float]  # market label -> USD per unit of log price
+    uptake: float
+    rescales: bool
+
+
+def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
+    """The rules in force under an entry of the policy axis."""
+    venues = config.scenario.venues
+    depth = {
+        label: names.depths[label] * _depth_factor(entry, names, label) for label in names.markets
+    }
+    perps = [(v, pair) for v, pair, kind in names.parts.values() if kind == "perp"]
+    leverage: dict[tuple[str, str], float] = {}
+    for venue, asset in perps:
+        caps = (
+            lookup(venues[venue].leverage.cap, asset, venue),
+            lookup(entry.leverage.cap, asset, venue),
+        )
+        leverage[venue, asset] = min((cap for cap in caps if cap is not None), default=NEVER)
+    loop = entry.leverage.loop_cap
+    return Rules(
+        credit={
+            (venue, asset): _credit(rule, entry, names, venue, asset)
+            for venue, spec in venues.items()
+            for asset, rule in spec.collateral.items()
+        },
+        index={
+            (venue, asset): _index(
+                names, venues[venue].index.get(asset, IndexRule()), entry, venue, asset
+            )
+            for venue, asset in names.indices
+        },
+        leverage_cap=leverage,
+        loop_cap={
+            name: min(spec.leverage.loop_cap or NEVER, loop or NEVER)
+            for name, spec in venues.items()
+        },
+        liquidation={
+            name: _liquidation(spec.liquidation, entry, name) for name, spec in venues.items()
+        },
+        fund={
+            name: _given(entry.backstop, name, "fund", spec.backstop.fund or 0.0)
+            for name, spec in venues.items()
+        },
+        adl={
+            name: bool(_given(entry.backstop, name, "adl", spec.backstop.adl or False))
+            for name, spec in venues.items()
+        },
+        depth=depth,
+        uptake=entry.marketing.uptake,
+        rescales=entry.participation.kind == "rescale",
+    )
+
+
+def _given(levers: Mapping, venue: str, field: str, default: float) -> float:
+    value = getattr(levers[venue], field) if venue in levers else None
+    return default if value is None else value
+
+
+def _depth_factor(entry: PolicySpec, names: Names, label: str) -> float:
+    venue, pair, _ = names.parts[label]
+    factor = lookup(entry.scenario.depth_factor, pair.partition("-")[0], venue)
+    return 1.0 if factor is None else factor
+
+
+def _credit(
+    rule: CollateralRule, entry: PolicySpec, names: Names, venue: str, asset: str
+) -> Credit:
+    """A policy's haircut or tiers replace the venue's, and end parity unless it is asked for."""
+    for scope in (asset, f"{asset}@{venue}"):
+        change = entry.collateral.get(scope)
+        if change is None:
+            continue
+        values = {name: getattr(change, name) for name in change.model_fields_set}
+        if values.get("haircut") is not None or values.get("tiers") is not None:
+            values = {"haircut": None, "tiers": None, "parity": False} | values
+        rule = rule.model_copy(update=values)
+    tiers: Lines = rule.tiers or ((0.0, 1.0 - (rule.haircut or 0.0)),)
+    if rule.parity:
+        tiers = ((0.0, 1.0),)
+    cap = NEVER
+    if rule.cap is not None and rule.cap.usd is not None:
+        cap = rule.cap.usd
+    elif rule.cap is not None:
+        within = sum(names.depths[label] for label in names.own_books(venue, asset)) * 0.01
+        cap = (rule.cap.depth_multiple or 0.0) * within
+    return Credit(tiers, cap)
+
+
+_WEIGHTS = ("own", "others", "reference", "redemption")
+
+
+def _index(
+    names: Names, rule: IndexRule, entry: PolicySpec, venue: str, asset: str
+) -> IndexWeights:
+    """A policy that sets any weight replaces them all; where `own` is missing it takes the rest."""
+    before = rule
+    for scope in (asset, f"{asset}@{venue}"):
+        change = entry.index.get(scope)
+        if change is None:
+            continue
+        values = {name: getattr(change, name) for name in change.model_fields_set}
+        if any(values.get(name) is not None for name in _WEIGHTS):
+            values = dict.fromkeys(_WEIGHTS) | {"hard_anchor": False} | values
+        rule = rule.model_copy(update=values)
+    references = names.usd_books_elsewhere(venue, asset)
+    pairs = names.own_pairs(venue, asset)
+    if rule.hard_anchor:
+        return IndexWeights({}, 0.0, 0.0, 1.0, 0.0, NEVER, 0.0)
+    others, reference = rule.others or 0.0, rule.reference or 0.0
+    redemption = rule.redemption or 0.0
+    own = sum(rule.own.values()) if rule.own is not None else 1.0 - others - reference - redemption
+    if all(getattr(rule, name) is None for name in _WEIGHTS) and references:
+        own, reference = 0.0, 1.0  # by default the reference, where there is one
+    if not references:
+        # A lone venue has no reference: that weight passes to its own book.
+        own, reference, others = own + reference + others, 0.0, 0.0
+    if own > 1e-12 and not pairs:
+        names.config.source.refuse(
+            ("scenario", "venues", venue, "index", asset),
+            f"the index of '{asset}' on '{venue}' rests {own:.4g} on own books, which are none",
+            "weights on prices that exist",
+            "add a spot market of it there, or put the weight on reference",
+        )
+    shares = _own_shares(names, rule, before, venue, asset)
+    return IndexWeights(
+        own={pair: own * share for pair, share in shares.items()} if own > 1e-12 else {},
+        others=others,
+        reference=reference,
+        redemption=redemption,
+        floor=rule.floor or 0.0,
+        clamp=NEVER if rule.clamp is None or not references else rule.clamp,
+        smoothing=rule.smoothing or 0.0,
+    )
+
+
+def _own_shares(
+    names: Names, rule: IndexRule, before: IndexRule, venue: str, asset: str
+) -> dict[str, float]:
+    """How the own weight is split over own pairs: as given, as it was before, or by depth."""
+    for given in (rule.own, before.own):
+        if given is not None and EVERYWHERE not in given and sum(given.values()) > 0:
+            return {pair: weight / sum(given.values()) for pair, weight in given.items()}
+    depth = {pair: names.depths[f"{venue}/{pair}/spot"] for pair in names.own_pairs(venue, asset)}
+    return {pair: value / sum(depth.values()) for pair, value in depth.items()}
+
+
+def _liquidation(rule: LiquidationRule, entry: PolicySpec, venue: str) -> LiquidationRule:
+    for change in (entry.liquidation, entry.liquidation.by_venue.get(venue)):
+        if change is not None:
+            fields = change.model_fields_set & set(LiquidationRule.model_fields)
+            update = {name: getattr(change, name) for name in fields}
+            update = {name: value for name, value in update.items() if value is not None}
+            rule = rule.model_copy(update=update)
+    return rule

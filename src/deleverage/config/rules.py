@@ -1,0 +1,172 @@
+"""The rules of a venue: prices, margin, liquidation, backstop. A policy changes some of them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from deleverage.config.base import Model, scoped
+from deleverage.config.quantities import (
+    AtLeastOne,
+    Band,
+    HalfLife,
+    Money,
+    Positive,
+    PositiveMoney,
+    Ratio,
+    Share,
+    Smoothing,
+    choice,
+    refusal,
+)
+
+MarkKind = choice("index", "last", "median")
+LiquidationKind = choice("close", "target")
+
+
+class Mark(Model):
+    """The price that a perp's margin is computed on."""
+
+    kind: MarkKind = "median"
+    basis_half_life: HalfLife = 0.5  # of the EMA of perp minus index in a `median`
+
+
+class IndexRule(Model):
+    """How an index price is formed. Where `own` is missing it takes what the others leave."""
+
+    own: scoped(Share) | None = None  # one share for all own pairs, or one per pair
+    others: Share | None = None
+    reference: Share | None = None
+    redemption: Share | None = None
+    floor: Share | None = None  # of the redemption price
+    clamp: Band | None = None  # around the reference
+    smoothing: Smoothing | None = None
+    hard_anchor: bool = False  # the redemption price and nothing else
+
+    @model_validator(mode="after")
+    def _one_way(self) -> IndexRule:
+        others = self.model_fields_set - {"hard_anchor"}
+        if self.hard_anchor and others:
+            raise refusal(
+                f"hard_anchor with {', '.join(sorted(others))}",
+                "hard_anchor alone",
+                "remove one of the two",
+            )
+        return self
+
+
+def _tiers(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [[0, value]]
+
+
+def _from_zero(rows: tuple[tuple[float, float], ...]) -> None:
+    floors = [floor for floor, _ in rows]
+    if not floors or floors[0] != 0 or any(low >= high for low, high in pairwise(floors)):
+        raise refusal(
+            floors, "tiers whose `usd_from` starts at 0 and rises", "sort the rows and begin at 0"
+        )
+
+
+def _rising(rows: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    _from_zero(rows)
+    if any(low > high for (_, low), (_, high) in pairwise(rows)):
+        raise refusal(
+            [rate for _, rate in rows], "rates that rise with size", "order the rates of the tiers"
+        )
+    return rows
+
+
+def _falling(rows: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    _from_zero(rows)
+    if any(low < high for (_, low), (_, high) in pairwise(rows)):
+        raise refusal(
+            [ratio for _, ratio in rows],
+            "ratios that fall with size",
+            "order the ratios of the tiers",
+        )
+    return rows
+
+
+Rows = tuple[tuple[Money, Share], ...]
+MaintenanceTiers = Annotated[Rows, BeforeValidator(_tiers), AfterValidator(_rising)]
+CollateralTiers = Annotated[Rows, AfterValidator(_falling)]
+
+
+def _cap(value: Any) -> Any:
+    return value if isinstance(value, dict | Model) else {"usd": value}
+
+
+class CapRule(Model):
+    """A cap in USD, or as a multiple of what the venue's own books take within 1%."""
+
+    usd: PositiveMoney | None = None
+    depth_multiple: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CapRule:
+        if (self.usd is None) == (self.depth_multiple is None):
+            raise refusal(
+                "neither or both of usd and depth_multiple", "one of them", "give one size"
+            )
+        return self
+
+
+Cap = Annotated[CapRule, BeforeValidator(_cap)]
+
+
+class CollateralRule(Model):
+    """What a unit of collateral counts for."""
+
+    haircut: Share | None = None
+    tiers: CollateralTiers | None = None  # [usd_from, ratio] per account
+    parity: bool | None = None  # treated as cash, whatever its haircut
+    cap: Cap | None = None  # pledged on the venue in all
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CollateralRule:
+        if self.haircut is not None and self.tiers is not None:
+            raise refusal("haircut and tiers", "one of them", "remove one of the two")
+        return self
+
+
+class LeverageRule(Model):
+    """Caps on what an account may open."""
+
+    cap: scoped(Positive) | None = None
+    loop_cap: AtLeastOne | None = None
+
+
+class TopUp(Model):
+    """Owners who add cash near liquidation."""
+
+    rate: Ratio = 0.0  # share of the missing cash per minute
+    warn: AtLeastOne = 1.0  # multiple of maintenance below which they act
+
+
+class LiquidationChange(Model):
+    """The part of the liquidation rules that an entry sets."""
+
+    kind: LiquidationKind | None = None
+    pace: Ratio | None = None  # share of the initial position per minute
+    target: AtLeastOne | None = None  # equity over maintenance that `target` restores
+    fee: Share | None = None  # of perp notional
+    collateral_fee: Share | None = None
+
+
+class LiquidationRule(LiquidationChange):
+    """How accounts below maintenance are sold, with the defaults of a venue."""
+
+    kind: LiquidationKind = "close"
+    pace: Ratio = 1.0
+    target: AtLeastOne = 1.5
+    fee: Share = 0.0
+    collateral_fee: Share = 0.0
+
+
+class BackstopRule(Model):
+    """Who pays when an account owes more than it has."""
+
+    fund: Money | None = None
+    adl: bool | None = None

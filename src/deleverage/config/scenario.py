@@ -1,0 +1,117 @@
+"""The scenario: assets and their issuers, venues and their rules, markets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deleverage.config.base import Model
+from deleverage.config.books import BookSpec
+from deleverage.config.quantities import (
+    NEVER,
+    Depth,
+    HalfLife,
+    Money,
+    MoneyOrNone,
+    Ratio,
+    Real,
+    Share,
+    SignedRatio,
+    whole,
+)
+from deleverage.config.rules import (
+    BackstopRule,
+    CollateralRule,
+    IndexRule,
+    LeverageRule,
+    LiquidationRule,
+    MaintenanceTiers,
+    Mark,
+    TopUp,
+)
+from deleverage.config.shocks import Shocks
+
+
+class Arbitrage(Model):
+    """Cross-venue spot arbitrage of an asset."""
+
+    half_life: HalfLife
+    capital: Money  # USD per minute
+
+
+class Numeraire(Model):
+    """The asset that everything is counted in; its price is 1."""
+
+    kind: Literal["numeraire"]
+
+
+class Risk(Model):
+    """An asset with a price of its own."""
+
+    kind: Literal["risk"]
+    volatility: Ratio = 0.0  # a year of 365 days
+    market_correlation: Share = 1.0  # with the common factor
+    drift: Real = 0.0  # of log price beyond the martingale, per minute
+    arbitrage: Arbitrage | None = None
+
+
+class Pegged(Model):
+    """An asset whose issuer pays what its anchor is worth."""
+
+    kind: Literal["pegged"]
+    anchor: str
+    redemption_capacity: Money = 0.0  # USD per minute
+    arbitrage: Arbitrage | None = None
+
+
+Asset = Annotated[Numeraire | Risk | Pegged, Field(discriminator="kind")]
+
+
+class Venue(Model):
+    """A venue and the rules that were in force there."""
+
+    mark: Mark = Mark()
+    index: dict[str, IndexRule] = Field(default_factory=dict)
+    collateral: dict[str, CollateralRule] = Field(
+        default_factory=dict
+    )  # what is accepted, and at what haircut
+    maintenance: dict[str, MaintenanceTiers] = Field(default_factory=dict)  # per underlying
+    loan_maintenance: Share = 0.0  # per USD of debt
+    leverage: LeverageRule = LeverageRule()
+    top_up: TopUp = TopUp()
+    liquidation: LiquidationRule = LiquidationRule()
+    backstop: BackstopRule = BackstopRule()
+    basis_half_life: HalfLife = NEVER  # of spot against perp
+    feed_cap: MoneyOrNone = NEVER  # USD per minute and market that the public feed shows at most
+
+
+class MarketSpec(Model):
+    """An order book; `depth` is USD per unit of log price, `depth_1pct` USD within 1%."""
+
+    depth: Depth | None = None
+    depth_1pct: Depth | None = None
+    sensitivity: Share = 1.0  # of its depth to the liquidity drop
+    resilience_half_life: HalfLife = NEVER
+    displacement: SignedRatio = 0.0  # starting log distance below the fundamental
+
+
+Buckets = whole("a number of leverage buckets", low=1, high=1024)
+
+
+class Makers(Model):
+    """Market makers: the balancing account of every perp."""
+
+    max_share: Share = 0.1  # of the larger side of a perp's open interest
+
+
+class Scenario(Model):
+    """The world that every policy is put into."""
+
+    assets: dict[str, Asset]
+    venues: dict[str, Venue]
+    markets: dict[str, MarketSpec]  # VENUE/ASSET/spot, VENUE/ASSET-QUOTE/spot, VENUE/ASSET/perp
+    buckets: Buckets = 8
+    books: dict[str, BookSpec]
+    makers: Makers = Makers()
+    shocks: Shocks = Shocks()

@@ -1,0 +1,170 @@
+"""The shocks of a scenario: the macro shock, jumps, liquidity, outages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from deleverage.config.base import Model
+from deleverage.config.quantities import (
+    NEVER,
+    Duration,
+    HalfLife,
+    NonNegative,
+    Positive,
+    PositiveDuration,
+    Ratio,
+    Real,
+    Share,
+    SignedRatio,
+    number,
+    quantity,
+    refusal,
+)
+
+
+class FixedSeverity(Model):
+    """The same severity on every path."""
+
+    kind: Literal["fixed"]
+    value: SignedRatio = 0.0
+    cap: Ratio = NEVER
+
+
+class NormalSeverity(Model):
+    """Normally distributed."""
+
+    kind: Literal["normal"]
+    mean: SignedRatio
+    deviation: Ratio
+    cap: Ratio = NEVER
+
+
+class LognormalSeverity(Model):
+    """Lognormally distributed."""
+
+    kind: Literal["lognormal"]
+    median: Ratio
+    sigma: NonNegative  # of the log
+    cap: Ratio = NEVER
+
+
+class ParetoSeverity(Model):
+    """Generalised Pareto."""
+
+    kind: Literal["generalised_pareto"]
+    threshold: SignedRatio
+    scale: Ratio
+    shape: Positive
+    cap: Ratio = NEVER
+
+
+Severity = Annotated[
+    FixedSeverity | NormalSeverity | LognormalSeverity | ParetoSeverity,
+    Field(discriminator="kind"),
+]
+
+
+class Rebound(Model):
+    """The part of the drop that comes back."""
+
+    share: Share = 0.0
+    delay: Duration = 0.0
+    half_life: HalfLife = 1.0
+
+
+class VolatilityBurst(Model):
+    """Volatility multiplier at the macro shock, decaying to 1."""
+
+    multiplier: Ratio = 1.0
+    half_life: HalfLife = 60.0
+
+
+class MacroShock(Model):
+    """News that moves fundamentals by `severity * loading` of log price."""
+
+    severity: Severity = FixedSeverity(kind="fixed")
+    start: Duration = 0.0
+    latest: Duration | None = None  # a random time between start and latest
+    loadings: dict[str, Real] = Field(default_factory=dict)
+    duration: Duration = 0.0  # minutes over which it arrives
+    rebound: Rebound = Rebound()
+    volatility: VolatilityBurst = VolatilityBurst()
+
+    @model_validator(mode="after")
+    def _forward(self) -> MacroShock:
+        if self.latest is not None and self.latest < self.start:
+            raise refusal(
+                f"latest {self.latest:g}m before start {self.start:g}m",
+                "a latest time not before the start",
+                "give a later `latest`",
+            )
+        return self
+
+
+class MertonJumps(Model):
+    """Jumps common to all assets with a loading."""
+
+    rate: NonNegative  # per minute
+    mean: SignedRatio
+    deviation: Ratio
+    loadings: dict[str, Real]
+
+
+Drop = quantity(
+    {"": 1.0, "%": 1e-2}, "a share of depth in [0, 0.9999]", "write 95%", low=0.0, high=0.9999
+)
+Correlation = number("a correlation in [-1, 1]", low=-1.0, high=1.0)
+
+
+class LiquidityDrop(Model):
+    """Loss of depth after the macro shock, tied to its severity."""
+
+    lowest: Share = 0.0
+    highest: Drop = 0.0
+    correlation: Correlation = 0.0
+    onset: Duration = 0.0
+    hold: Duration = 0.0
+    half_life: HalfLife = 30.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LiquidityDrop:
+        if self.lowest > self.highest:
+            raise refusal(
+                f"lowest {self.lowest:g} above highest {self.highest:g}",
+                "a lowest drop not above the highest",
+                "swap the two",
+            )
+        return self
+
+
+class ScheduledOutage(Model):
+    """A transfer gate shut at a set time."""
+
+    kind: Literal["scheduled"]
+    venue: str
+    start: Duration
+    length: PositiveDuration
+
+
+class RandomOutage(Model):
+    """A transfer gate shut at an exponential time, for an exponential length."""
+
+    kind: Literal["random"]
+    venue: str
+    start: Duration = 0.0  # from when on
+    rate: NonNegative  # per minute
+    length: PositiveDuration  # mean
+
+
+Outage = Annotated[ScheduledOutage | RandomOutage, Field(discriminator="kind")]
+
+
+class Shocks(Model):
+    """All exogenous shocks."""
+
+    macro: MacroShock = MacroShock()
+    merton: MertonJumps | None = None
+    liquidity: LiquidityDrop = LiquidityDrop()
+    outages: tuple[Outage, ...] = ()
