@@ -16,7 +16,7 @@ from deleverage.config.quantities import (
     Real,
     Share,
     choice,
-    refusal,
+    conflict,
 )
 
 
@@ -40,9 +40,9 @@ class BucketLeverage(Model):
     @model_validator(mode="after")
     def _matching(self) -> BucketLeverage:
         if not self.values:
-            raise refusal([], "at least one leverage", "add a value")
+            raise conflict("no leverage", "at least one leverage", "add a value")
         if self.weights is not None and len(self.weights) != len(self.values):
-            raise refusal(
+            raise conflict(
                 f"{len(self.weights)} weights for {len(self.values)} values",
                 "one weight per value",
                 "make the lists equally long",
@@ -100,7 +100,7 @@ class LoanBook(_Common):
     @model_validator(mode="after")
     def _sized(self) -> LoanBook:
         if (self.own_funds is None) == (self.assets is None):
-            raise refusal(
+            raise conflict(
                 "neither or both of own_funds and assets", "exactly one of them", "give one size"
             )
         return self

@@ -73,7 +73,7 @@ class Checker:
         names = list(names)
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-            advice = f"did you mean '{near[0]}'" if near else "use one of these"
+            advice = f"did you mean '{near[0]}'?" if near else "use one of these"
             self.refuse(key, f"the {what} '{name}' is unknown", ", ".join(names), advice)
 
     def asset(self, name: str, key: Key) -> None:
@@ -189,6 +189,9 @@ class Checker:
             else:
                 perps = {} if isinstance(book, LoanBook) else book.perps
                 mix = book.collateral or {}
+                for weights, part in ((perps, "perps"), (book.collateral, "collateral")):
+                    if weights == {} and part in type(book).model_fields:
+                        self.refuse((*key, part), "an empty mapping", "weights", "name an asset")
                 places = {"perps": (*key, "perps"), "collateral": (*key, "collateral")}
                 self._sums_to_one(perps, places["perps"], "absolute weights")
                 self._sums_to_one(mix, places["collateral"], "shares")

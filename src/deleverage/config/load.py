@@ -36,7 +36,7 @@ def load_config(
     try:
         config = Config.model_validate(source.value)
     except ValidationError as error:
-        refuse(error, source)
+        refuse(error, source, Config)
     config._source = source
     check(config)
     return config

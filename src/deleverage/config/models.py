@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, PlainSerializer, PrivateAttr, model_valida
 
 from deleverage.config.base import Model
 from deleverage.config.policies import PolicySpec
-from deleverage.config.quantities import PositiveDuration, choice, refusal, whole
+from deleverage.config.quantities import PositiveDuration, choice, conflict, refusal, whole
 from deleverage.config.scenario import Scenario
 from deleverage.config.source import Source
 from deleverage.config.sweep import Sweep, expand
@@ -56,7 +56,7 @@ class Time(Model):
     def _multiple(self) -> Time:
         ratio = self.step / (self.draw_step or self.step)
         if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-9 * ratio:
-            raise refusal(
+            raise conflict(
                 f"step {self.step:g}m on draw_step {self.draw_step:g}m",
                 "a step that is a multiple of draw_step",
                 "make draw_step divide step",

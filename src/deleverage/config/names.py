@@ -47,7 +47,7 @@ class Names:
                 f"the market '{label}'" + (f" ('{wrong[0]}' is unknown)" if wrong else ""),
                 "VENUE/ASSET/spot, VENUE/ASSET-QUOTE/spot or VENUE/ASSET/perp of the scenario's "
                 "venues and assets",
-                f"did you mean '{near[0]}'" if near else "mend the label",
+                f"did you mean '{near[0]}'?" if near else "mend the label",
             )
         if quote and f"{venue}/{quote}/spot" not in self.config.scenario.markets:
             self.config.source.refuse(

@@ -29,8 +29,14 @@ _PLAIN = {"": 1.0}
 
 def refusal(came: object, allowed: str, advice: str) -> PydanticCustomError:
     """The error of a value, in the three parts that a config error's sentence needs."""
+    text = "nothing" if came is None else repr(came)
+    return conflict(f"{text} came", allowed, advice)
+
+
+def conflict(came: str, allowed: str, advice: str) -> PydanticCustomError:
+    """The error of values that do not go together; `came` is a phrase."""
     return PydanticCustomError(
-        "config", "{came}", {"came": f"{came!r} came", "allowed": allowed, "advice": advice}
+        "config", "{came}", {"came": came, "allowed": allowed, "advice": advice}
     )
 
 

@@ -19,6 +19,7 @@ from deleverage.config.quantities import (
     Share,
     Smoothing,
     choice,
+    conflict,
     refusal,
 )
 
@@ -49,7 +50,7 @@ class IndexRule(Model):
     def _one_way(self) -> IndexRule:
         others = self.model_fields_set - {"hard_anchor"}
         if self.hard_anchor and others:
-            raise refusal(
+            raise conflict(
                 f"hard_anchor with {', '.join(sorted(others))}",
                 "hard_anchor alone",
                 "remove one of the two",
@@ -107,7 +108,7 @@ class CapRule(Model):
     @model_validator(mode="after")
     def _one_way(self) -> CapRule:
         if (self.usd is None) == (self.depth_multiple is None):
-            raise refusal(
+            raise conflict(
                 "neither or both of usd and depth_multiple", "one of them", "give one size"
             )
         return self
@@ -127,7 +128,7 @@ class CollateralRule(Model):
     @model_validator(mode="after")
     def _one_way(self) -> CollateralRule:
         if self.haircut is not None and self.tiers is not None:
-            raise refusal("haircut and tiers", "one of them", "remove one of the two")
+            raise conflict("haircut and tiers", "one of them", "remove one of the two")
         return self
 
 

@@ -22,27 +22,39 @@ _TYPES = {
 }
 _MISSING = {
     "anchor": (
-        "a pegged asset has an anchor",
+        "an anchor for every pegged asset",
         "name the asset that its issuer redeems it for, such as `anchor: USDT`",
     ),
-    "baseline": ("a config has the policy `baseline`", "add `baseline: {}` under policies"),
+    "baseline": ("a policy `baseline`", "add `baseline: {}` under policies"),
 }
 
 
 def refuse(
     error: ValidationError,
     source: Source,
+    root: type,
     prefix: tuple[str, ...] = (),
     levers: tuple[str, ...] = (),
 ) -> NoReturn:
-    """Raise the ConfigError of the first thing that pydantic found."""
+    """Raise the ConfigError of the first thing that pydantic found.
+
+    Args:
+        error: What pydantic says.
+        source: The raw values and their places.
+        root: The model that was read.
+        prefix: Key path of that model's values.
+        levers: Dotted levers that a sweep's entry was made from.
+
+    Raises:
+        ConfigError: always.
+    """
     # An unknown key explains a missing one, so it comes first; branches of a union come in turn.
     found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
     if levers:
         key = _lever_key(prefix, levers, found["loc"])
     else:
         key = source.trim((*prefix, *found["loc"]))
-    came, allowed, advice = _explain(found, key, source)
+    came, allowed, advice = _explain(found, root)
     source.refuse(key, came, allowed, advice)
 
 
@@ -53,13 +65,14 @@ def _lever_key(prefix: tuple[str, ...], levers: tuple[str, ...], loc: tuple) -> 
     return (*prefix, (fits or shared)[0])
 
 
-def _explain(found: Any, key: tuple, source: Source) -> tuple[str, str, str]:
+def _explain(found: Any, root: type) -> tuple[str, str, str]:
     kind, context = found["type"], found.get("ctx", {})
     name = str(found["loc"][-1]) if found["loc"] else ""
+    came = "nothing" if found["input"] is None else repr(found["input"])
     if kind == "config":
         return context["came"], context["allowed"], context["advice"]
     if kind == "extra_forbidden":
-        return _unknown(name, found["loc"])
+        return _unknown(name, found["loc"], root)
     if kind == "missing" and name in _MISSING:
         allowed, advice = _MISSING[name]
         return f"`{name}` is missing", allowed, advice
@@ -70,33 +83,23 @@ def _explain(found: Any, key: tuple, source: Source) -> tuple[str, str, str]:
     if kind == "union_tag_invalid":
         near = difflib.get_close_matches(context["tag"], context["expected_tags"].split("'"))
         advice = f"did you mean `{near[0]}`?" if near else "choose one of them"
-        return f"the kind '{context['tag']}' came", context["expected_tags"], advice.rstrip("?")
+        return f"the kind '{context['tag']}' came", context["expected_tags"], advice
     if kind == "literal_error":
-        return f"{found['input']!r} came", context["expected"], "choose one of them"
+        return f"{came} came", context["expected"], "choose one of them"
     if kind in _TYPES:
         allowed, advice = _TYPES[kind]
-        return f"{found['input']!r} came", allowed, advice
+        return f"{came} came", allowed, advice
     message = found["msg"][0].lower() + found["msg"][1:]
-    return f"{found['input']!r} came", message.replace("input should be ", ""), "mend the value"
+    return f"{came} came", message.replace("input should be ", ""), "mend the value"
 
 
-def _unknown(name: str, loc: tuple) -> tuple[str, str, str]:
-    known = fields_at(loc[:-1])
+def _unknown(name: str, loc: tuple, root: type) -> tuple[str, str, str]:
+    known = sorted(
+        {field for model in _models_along(root, loc[:-1]) for field in model.model_fields}
+    )
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    advice = f"did you mean `{near[0]}`" if near else "remove it or use one of these"
+    advice = f"did you mean `{near[0]}`?" if near else "remove it or use one of these"
     return f"the key '{name}' is unknown", ", ".join(known), advice
-
-
-def fields_at(loc: tuple) -> list[str]:
-    """The keys that a model knows, found by walking the config's annotations along a location."""
-    from deleverage.config.models import Config
-    from deleverage.config.policies import PolicySpec
-
-    for root in (Config, PolicySpec):
-        models = _models_along(root, loc)
-        if models:
-            return sorted({name for model in models for name in model.model_fields})
-    return []
 
 
 def _models_along(root: type, loc: tuple) -> list[Any]:

@@ -18,9 +18,9 @@ from deleverage.config.quantities import (
     Real,
     Share,
     SignedRatio,
+    conflict,
     number,
     quantity,
-    refusal,
 )
 
 
@@ -95,7 +95,7 @@ class MacroShock(Model):
     @model_validator(mode="after")
     def _forward(self) -> MacroShock:
         if self.latest is not None and self.latest < self.start:
-            raise refusal(
+            raise conflict(
                 f"latest {self.latest:g}m before start {self.start:g}m",
                 "a latest time not before the start",
                 "give a later `latest`",
@@ -131,7 +131,7 @@ class LiquidityDrop(Model):
     @model_validator(mode="after")
     def _ordered(self) -> LiquidityDrop:
         if self.lowest > self.highest:
-            raise refusal(
+            raise conflict(
                 f"lowest {self.lowest:g} above highest {self.highest:g}",
                 "a lowest drop not above the highest",
                 "swap the two",

@@ -26,7 +26,8 @@ class Place:
 def sentence(place: Place, key: Key, came: str, allowed: str, advice: str) -> str:
     """The one form of a config error: place, key, what came, what is allowed, what to do."""
     name = f"{dotted(key)}: " if key else ""
-    return f"{place}: {name}{came}; allowed is {allowed}; {advice}."
+    end = "" if advice.endswith("?") else "."
+    return f"{place}: {name}{came}; allowed is {allowed}; {advice}{end}"
 
 
 def dotted(key: Key) -> str:

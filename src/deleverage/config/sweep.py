@@ -36,7 +36,7 @@ def expand(sweep: Sweep, listed: Mapping[str, PolicySpec], source: Source) -> di
         try:
             made[label] = PolicySpec.model_validate(nested(chosen))
         except ValidationError as error:
-            refuse(error, source, prefix=("sweep", "grid"), levers=tuple(chosen))
+            refuse(error, source, PolicySpec, prefix=("sweep", "grid"), levers=tuple(chosen))
     return made
 
 

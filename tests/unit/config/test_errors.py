@@ -1,0 +1,177 @@
+"""Bad input: one sentence with file, line, key, what came, what is allowed, what to do."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deleverage.config import build, load_config
+from deleverage.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+SMOKE = (ROOT / "configs" / "smoke.yaml").read_text()
+
+# What is replaced in configs/smoke.yaml, by what, and what the sentence must say.
+CASES = {
+    "an unknown key": ("paths: 256", "pathz: 256", "pathz: .*unknown.*dtype.*mean `paths`"),
+    "an unknown key inside": ("{own: 1}", "{owns: 1}", "USDe.owns: .*unknown.*mean `own`"),
+    "an unknown key of a policy": ("floor: 97%", "flor: 97%", "USDe.flor: .*mean `floor`"),
+    "an unknown lever": ("{collateral: {USDe: {parity", "{colateral: {USDe: {parity", "mean `col"),
+    "no unit": ("step: 30s", "step: 30", "time.step: 30 came; .*unit.*write 30s"),
+    "a wrong unit": ("step: 30s", "step: 30USD", "time.step: '30USD' came; .*unit"),
+    "money in seconds": ("fund: 20M", "fund: 20s", "backstop.fund: '20s' came; .*USD"),
+    "index weights": ("{own: 1}", "{own: 0.5}", "index.USDe: weights that sum to 0.5; .*sum to 1"),
+    "collateral shares": ("USDe: 50%}", "USDe: 60%}", "collateral: shares that sum to 1.1; .*to 1"),
+    "perp weights": ("perps: BTC\n", "perps: {BTC: 0.9}\n", "perps: absolute weights .* 0.9; .*1"),
+    "empty weights": ("{USDT: 50%, USDe: 50%}", "{}", "collateral: an empty mapping"),
+    "a missing anchor": ("anchor: USDT, ", "", "USDe.anchor: `anchor` is missing; .*pegged asset"),
+    "an unknown anchor": ("anchor: USDT", "anchor: USD", "the asset 'USD' is unknown; .*USDT, BTC"),
+    "positions that cannot balance": (
+        "match_share: 95%",
+        "match_share: 50%",
+        "BTC/perp do not bal",
+    ),
+    "a match of nothing": ("side: short", "side: long", "open_interest: nothing to match"),
+    "depth 0": ("depth_1pct: 50M", "depth_1pct: 0", "depth_1pct: 0 came; .*above 0, or `infinite`"),
+    "no depth": ("{depth_1pct: 50M, ", "{", "BTC/spot: neither or both .*exactly one"),
+    "a haircut above 1": ("haircut: 10%", "haircut: 110%", r"haircut: '110%' came; .*\[0, 1\]"),
+    "a haircut below 0": ("haircut: 10%", "haircut: -0.1", r"haircut: -0.1 came; .*\[0, 1\]"),
+    "two haircuts": (
+        "haircut: 10%",
+        "haircut: 10%, tiers: [[0, 1]]",
+        "haircut and tiers; .*one of",
+    ),
+    "a seed too large": (
+        "seed: 20251010",
+        f"seed: {2**32}",
+        r"seed: 4294967296 came; .*\[0, 2\^32",
+    ),
+    "a negative seed": ("seed: 20251010", "seed: -1", r"seed: -1 came; .*\[0, 2\^32"),
+    "a missing include": (
+        "scenario:\n",
+        "scenario:\n  include: no.yaml\n",
+        "'no.yaml' does not exist",
+    ),
+    "a policy named twice": (
+        "  no_parity:",
+        "  baseline: {}\n  no_parity:",
+        "policies.baseline: the policy 'baseline' is given twice .*line 72",
+    ),
+    "a key named twice": (
+        "seed: 20251010",
+        "seed: 1\nseed: 2",
+        "seed: the key 'seed' is given twice",
+    ),
+    "no baseline": ("  baseline: {}\n", "", "policies: the policy `baseline` is missing"),
+    "an empty policy": ("baseline: {}", "baseline:", "policies.baseline: nothing came; .*mapping"),
+    "an unknown kind": ("kind: loan", "kind: laon", "the kind 'laon' came; .*'loan'.*mean `loan`"),
+    "no kind": ("{kind: lognormal, median: 10", "{median: 10", "leverage: `kind` is missing"),
+    "an unknown market": ("exchange/BTC/perp: {", "exchnge/BTC/perp: {", "mean 'exchange'"),
+    "an unknown asset": ("{USDe: {parity", "{USDE: {parity", "asset 'USDE' is unknown; .*'USDe'"),
+    "an unknown venue": (
+        "venue: exchange, start",
+        "venue: exchang, start",
+        "outages.0.venue: .*'exc",
+    ),
+    "collateral not accepted": ("collateral: USDe\n", "collateral: BTC\n", "'BTC' is not accepted"),
+    "no maintenance rate": (
+        "maintenance: {BTC: 0.5%}",
+        "maintenance: {}",
+        "no maintenance rate for",
+    ),
+    "tiers that fall": ("1M, 1%", "1M, 0.1%", "maintenance.BTC: .*rates that rise"),
+    "tiers not from 0": ("[[0, 0.5%]", "[[1, 0.5%]", "maintenance.BTC: .*starts at 0"),
+    "redemption without issuer": ("{USDe: {own: 1}}", "{BTC: {redemption: 1}}", "has no issuer"),
+    "a loan below leverage 1": ("[2, 3, 4]", "[0.5, 3, 4]", "leverage: a loan at leverage 0.5"),
+    "too many buckets": ("[2, 3, 4]", "[2, 3, 4, 5, 6]", "leverage: 5 buckets .*at most 4"),
+    "steps off the grid": ("steps: 24}", "steps: 24, draw_step: 20s}", "step that is a multiple"),
+    "a bad time": ('"2025-10-10T20:50Z"', '"yesterday"', "start: 'yesterday' came; .*ISO"),
+    "a bad truth value": ("loop: true", "loop: maybe", "loop: 'maybe' came; .*true or false"),
+    "broken YAML": ("seed: 20251010", "seed: [1", "this is not YAML"),
+    "an unknown result": (
+        "policies:\n",
+        "results: {markets: [exchange/BTC/prp]}\npolicies:\n",
+        "results.markets.0: .*mean 'exchange/BTC/perp'",
+    ),
+    "a cap that nobody answers to": (
+        "  no_parity: {",
+        "  x: {leverage: {cap: 5}, participation: {kind: hold}}\n  no_parity: {",
+        "policies.x.leverage: .*`rescale`",
+    ),
+    "an unknown lever in a grid": (
+        "policies:\n",
+        'sweep: {grid: {"collateral.USDe.hairct": [0]}}\npolicies:\n',
+        "sweep.grid.collateral.USDe.hairct: .*unknown.*mean `haircut`",
+    ),
+    "a value out of range in a grid": (
+        "policies:\n",
+        'sweep: {grid: {"collateral.USDe.haircut": [0, 500%]}}\npolicies:\n',
+        "sweep.grid.collateral.USDe.haircut: '500%' came",
+    ),
+}
+
+
+ELSEWHERE = {}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_sentence(case, tmp_path):
+    old, new, said = CASES[case]
+    assert old in SMOKE
+    path = tmp_path / "bad.yaml"
+    path.write_text(SMOKE.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        build(load_config(path))
+    text = str(caught.value)
+    line = SMOKE[: SMOKE.index(old)].count("\n") + 1
+    named = re.match(rf"{re.escape(str(path))}:(\d+): ", text)
+    assert named, text
+    # The line that was changed; where a key is missing or a whole part is wrong, that part's.
+    where = ELSEWHERE.get(case, range(line, line + max(1, new.count("\n"))+1))
+    assert int(named[1]) in where, text
+    assert re.search(said, text), text
+    assert "; allowed is " in text
+    assert "\n" not in text
+    assert text.endswith((".", "?"))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("time.steps", "key=value"),
+        ("time.stepz=5", "mean `step"),
+        ("time.steps=0", "time.steps: 0 came"),
+        ("scenario.books.usde_loops.leverage.values.7=3", "a number from 0 to 2"),
+        ("name.x=3", "a mapping to go into"),
+        ("seed=[1", "a YAML value"),
+    ],
+)
+def test_a_bad_override_names_itself(text, said):
+    with pytest.raises(ConfigError, match=re.escape(f"--set {text}: ")) as caught:
+        load_config(ROOT / "configs" / "smoke.yaml", [text])
+    assert re.search(said, str(caught.value))
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: the config cannot be read \(No such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_an_error_in_an_included_file_names_that_file(tmp_path):
+    head, scenario = SMOKE.split("scenario:\n")
+    scenario, policies = scenario.split("\npolicies:\n")
+    (tmp_path / "inner.yaml").write_text(scenario.replace("haircut: 10%", "haircut: 2"))
+    outer = tmp_path / "outer.yaml"
+    outer.write_text(f"{head}scenario: {{include: inner.yaml}}\npolicies:\n{policies}")
+    with pytest.raises(
+        ConfigError, match=r"inner\.yaml:\d+: scenario\.venues\.exchange\.collateral"
+    ):
+        load_config(outer)
+
+
+def test_files_that_include_each_other(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("scenario: {include: a.yaml}\n")
+    with pytest.raises(ConfigError, match="includes itself"):
+        load_config(path)
