@@ -20,6 +20,8 @@ import typer
 from deleverage.errors import DeleverageError
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from deleverage.results import Run
 
 app = typer.Typer(
@@ -60,27 +62,29 @@ def _common(
 def check(file: ConfigFile, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Say what a config builds, without running it."""
     from deleverage.config import build, load_config
-    from deleverage.config.account import account_of
 
     config = load_config(file, set_ or ())
-    account = account_of(config, build(config))
+    built = build(config)
+    policies = [
+        {
+            "policy": label,
+            **{name: float(values[i]) for name, values in built.policy_variables.items()},
+            "levers": {name: str(value) for name, value in entry.levers().items()},
+        }
+        for i, (label, entry) in enumerate(config.entries.items())
+    ]
     if as_json:
-        _emit(account)
+        _emit({"name": config.name, "seed": config.seed, **built.account, "policies": policies})
         return
-    time = account["time"]
-    typer.echo(
-        f"{account['name']}: {account['paths']:,} paths x {len(account['policies'])} policies, "
-        f"{time['steps']} steps of {time['step_minutes']:g} min from {time['start']}, "
-        f"seed {account['seed']}"
-    )
-    for title in ("assets", "venues", "markets", "books"):
-        typer.echo("")
-        typer.echo(_table(account[title]))
-    typer.echo(f"\n{account['cohorts']} cohorts\n")
-    typer.echo(_table(account["policies"]))
-    typer.echo("")
-    for warning in account["warnings"]:
-        typer.echo(f"warning: {warning}")
+    typer.echo(f"{config.name}, money in USD millions\n")
+    sizes = {k: _word(v) for k, v in built.account.items() if not isinstance(v, Mapping)}
+    typer.echo(_pairs(sizes | {"start": f"{built.start:%Y-%m-%d %H:%M} UTC", "seed": config.seed}))
+    positions = [{"perp": label, **held} for label, held in built.account["positions"].items()]
+    pledged = [{"pledged": at, "amount": amount} for at, amount in built.account["pledged"].items()]
+    for row in policies:
+        row["levers"] = " ".join(f"{name}={value}" for name, value in row["levers"].items())
+    for rows in (positions, pledged, policies):
+        typer.echo(f"\n{_table(rows)}")
 
 
 @app.command()
@@ -145,7 +149,8 @@ def run(
     from deleverage.config import load_config
 
     config = load_config(file, set_ or (), paths)
-    _print_summary(sweep.run(config, out, workers=workers, resume=resume), as_json)
+    finished = sweep.run(config, out, workers=workers, resume=resume)
+    _print_summary(finished, _keep_summary(finished), as_json)
 
 
 @app.command()
@@ -213,32 +218,42 @@ def finalize(folder: RunFolder) -> None:
     from deleverage import results
 
     results.finalize(folder)
+    _keep_summary(results.open_run(folder))
     typer.echo(f"{folder} is complete")
 
 
 @app.command()
 def summary(folder: RunFolder, as_json: AsJson = False) -> None:
     """Print the tail table of a complete run."""
+    from deleverage.analysis.summary import summary
     from deleverage.results import open_run
 
-    _print_summary(open_run(folder), as_json)
+    opened = open_run(folder)
+    _print_summary(opened, summary(opened.outcomes), as_json)
 
 
-def _print_summary(opened: Run, as_json: bool) -> None:
-    """Measure a run, keep the measures as its group `summary`, and print them."""
-    from deleverage.analysis.summary import (
-        as_text,
-        comparison_as_text,
-        observed_comparison,
-        summary,
-        table,
-    )
+def _keep_summary(opened: Run) -> xr.Dataset:
+    """Measure a run and keep the measures as its group `summary`."""
+    from deleverage.analysis.summary import summary
     from deleverage.results import write_group
 
     measured = summary(opened.outcomes)
     write_group(opened.path, "summary", measured)
+    return measured
+
+
+def _print_summary(opened: Run, measured: xr.Dataset, as_json: bool) -> None:
+    """Print the measures of a run, the baseline beside the observed day, and where the data is."""
+    from deleverage.analysis.facts import observed_facts
+    from deleverage.analysis.summary import (
+        as_text,
+        comparison_as_text,
+        observed_comparison,
+        table,
+    )
+
     rows = table(measured)
-    observed = observed_comparison(opened.outcomes, opened.config.observed)
+    observed = observed_comparison(opened.outcomes, observed_facts(opened.plan.name))
     if as_json:
         _emit({"run": opened.path, "policies": rows, "observed": observed})
         return
@@ -296,7 +311,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "none"
     names = list(rows[0])
-    words = [names, *([_word(row[name]) for name in names] for row in rows)]
+    head = [name.replace("_", " ") for name in names]
+    words = [head, *([_word(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in words) for i in range(len(names))]
     right = [all(isinstance(row[name], int | float | None) for row in rows) for name in names]
     lines = [

@@ -5,22 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deleverage import cli, results
+from deleverage import results
 from deleverage.errors import ConfigError, DeleverageError, IncompleteRunError, RunError
 from deleverage.sweep import InterruptedRunError
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command line in this process: exit code, standard output, standard error."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main(words)
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture
