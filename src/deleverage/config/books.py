@@ -13,8 +13,8 @@ from deleverage.config.quantities import (
     Positive,
     PositiveMoney,
     Ratio,
-    Real,
     Share,
+    SignedRatio,
     choice,
     conflict,
 )
@@ -64,7 +64,7 @@ def _single(value: Any) -> Any:
 
 
 Side = choice("long", "short")
-Weights = Annotated[dict[str, Real], BeforeValidator(_single)]
+Weights = Annotated[dict[str, SignedRatio], BeforeValidator(_single)]
 Mix = Annotated[dict[str, Share], BeforeValidator(_single)]
 
 

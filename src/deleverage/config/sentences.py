@@ -53,7 +53,8 @@ def refuse(
     if levers:
         key = _lever_key(prefix, levers, found["loc"])
     else:
-        key = source.trim((*prefix, *found["loc"]))
+        tag = ("kind",) if found["type"] == "union_tag_invalid" else ()
+        key = source.trim((*prefix, *found["loc"], *tag))
     came, allowed, advice = _explain(found, root)
     source.refuse(key, came, allowed, advice)
 

@@ -15,11 +15,9 @@ from deleverage.config.quantities import (
     Positive,
     PositiveDuration,
     Ratio,
-    Real,
     Share,
     SignedRatio,
     conflict,
-    number,
     quantity,
 )
 
@@ -87,7 +85,7 @@ class MacroShock(Model):
     severity: Severity = FixedSeverity(kind="fixed")
     start: Duration = 0.0
     latest: Duration | None = None  # a random time between start and latest
-    loadings: dict[str, Real] = Field(default_factory=dict)
+    loadings: dict[str, SignedRatio] = Field(default_factory=dict)
     duration: Duration = 0.0  # minutes over which it arrives
     rebound: Rebound = Rebound()
     volatility: VolatilityBurst = VolatilityBurst()
@@ -109,13 +107,15 @@ class MertonJumps(Model):
     rate: NonNegative  # per minute
     mean: SignedRatio
     deviation: Ratio
-    loadings: dict[str, Real]
+    loadings: dict[str, SignedRatio]
 
 
 Drop = quantity(
     {"": 1.0, "%": 1e-2}, "a share of depth in [0, 0.9999]", "write 95%", low=0.0, high=0.9999
 )
-Correlation = number("a correlation in [-1, 1]", low=-1.0, high=1.0)
+Correlation = quantity(
+    {"": 1.0, "%": 1e-2}, "a correlation in [-1, 1]", "write 70% or 0.7", low=-1.0, high=1.0
+)
 
 
 class LiquidityDrop(Model):

@@ -64,7 +64,7 @@ class Source:
 
     def refuse(self, key: Sequence[str | int], came: str, allowed: str, advice: str) -> NoReturn:
         """Raise the ConfigError of a key path."""
-        raise ConfigError(sentence(self.place(key), tuple(key), came, allowed, advice))
+        raise ConfigError(sentence(self.place(key), tuple(key), came, allowed, advice)) from None
 
 
 def read(path: Path, parents: tuple[Path, ...] = ()) -> Source:
