@@ -127,7 +127,10 @@ def write_marker(
         "checksum": "crc32c",
         "objects": {key: list(value) for key, value in sorted(objects.items())},
     }
-    create_text(path, json.dumps(content, indent=1) + "\n")
+    if not create_text(path, json.dumps(content, indent=1) + "\n"):
+        there = json.loads(path.read_text(encoding="utf-8"))["objects"]
+        if there != content["objects"]:
+            raise _differ(unit, [path])
     # A second driver may have finished the unit too: whoever links last sees both names.
     compare_markers(run_dir, unit)
     marker = _parse(path)
@@ -146,11 +149,15 @@ def compare_markers(run_dir: Path, unit: Unit) -> None:
         return
     contents = [marker.read()["objects"] for marker in whole]
     if any(content != contents[0] for content in contents[1:]):
-        names = ", ".join(str(marker.path) for marker in whole)
-        raise RunError(
-            f"unit {unit.id} was stored twice with different bytes ({names}); the same plan must "
-            "give the same bytes, so run `deleverage verify` with repair and run again."
-        )
+        raise _differ(unit, [marker.path for marker in whole])
+
+
+def _differ(unit: Unit, paths: list[Path]) -> RunError:
+    return RunError(
+        f"unit {unit.id} was stored twice with different bytes "
+        f"({', '.join(map(str, paths))}), though one plan gives the same bytes; remove its "
+        "markers with `deleverage verify --repair` and run again."
+    )
 
 
 def remove_markers(run_dir: Path, unit: Unit) -> None:

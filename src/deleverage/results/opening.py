@@ -113,7 +113,7 @@ def is_finalized(run_dir: Path) -> bool:
 def _plain_labels(dataset: xr.Dataset, plan: Plan) -> dict[str, Any]:
     """Labels as fixed-width text, which selects and prints like any other NumPy text."""
     return {
-        dim: (dim, dataset[dim].values.astype(np.str_), dataset[dim].attrs)
+        dim: (dim, np.array(dataset[dim].values.tolist(), dtype=np.str_), dataset[dim].attrs)
         for dim in plan.labels
         if dim != "threshold" and dim in dataset.coords
     }

@@ -61,9 +61,10 @@ class UnitWriter:
         self._arrays: dict[str, zarr.Array] = {}
         for variable in plan.written:
             # A chunk equal to its fill value must be written too: its absence means "not done".
-            array = zarr.open_array(
-                self._store / variable.name, mode="r+", config={"write_empty_chunks": True}
-            )
+            # The setting is taken when an array is opened; the argument `config` of
+            # `open_array` is not.
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                array = zarr.open_array(self._store / variable.name, mode="r+")
             expected = (plan.shape(variable), plan.chunks(variable))
             if (array.shape, array.chunks) != expected:
                 raise RunError(

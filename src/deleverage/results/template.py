@@ -148,7 +148,7 @@ def _write_outcome(root: zarr.Group, plan: Plan, variable: Variable) -> None:
 
     shape, chunks = plan.shape(variable), plan.chunks(variable)
     if variable.name in root:
-        array = root[variable.name]
+        array: Any = root[variable.name]
         assert array.chunks == chunks, (variable.name, array.chunks, chunks)
         if array.shape != shape:
             array.resize(shape)
@@ -177,7 +177,9 @@ def write_array(
     from zarr.codecs import ZstdCodec
 
     long_name = VARIABLES[name].long_name if name in VARIABLES else DIMENSIONS.get(name, name)
-    attributes = {"long_name": long_name} | ({} if unit is None else {"units": unit})
+    attributes: dict[str, Any] = {"long_name": long_name} | (
+        {} if unit is None else {"units": unit}
+    )
     array = root.create_array(
         name,
         shape=values.shape,

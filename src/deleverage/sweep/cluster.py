@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import dask
+import dask.config
 from distributed import Client, Future, LocalCluster
 
 from deleverage.errors import RunError
+from deleverage.results.markers import is_done
 from deleverage.results.plan import Unit
 from deleverage.sweep.worker import record_failure, run_unit, warm_worker
 
@@ -28,7 +29,7 @@ _SETTINGS: Mapping[str, Any] = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.low-level-log-length": 100,
-    "distributed.logging": {"distributed": "error"},
+    "distributed.scheduler.http.routes": [],
 }
 
 
@@ -47,6 +48,7 @@ class DaskCluster:
         self._warm = False
         self._deaths = 0
         self._events: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
+        self._units: dict[str, Unit] = {}
         self._futures: dict[str, Future] = {}
         self._logs = tempfile.TemporaryDirectory(prefix="deleverage-logs-")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -54,7 +56,12 @@ class DaskCluster:
             {**_SETTINGS, "distributed.scheduler.allowed-failures": retries}
         )
         self._cluster = LocalCluster(
-            n_workers=0, protocol="tcp://", dashboard_address=None, silence_logs=50
+            n_workers=0,
+            protocol="tcp://",
+            # No dashboard, and no fixed port that two sweeps would fight for.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=50,
         )
         self._client = Client(self._cluster)
         for i in range(workers):
@@ -109,6 +116,7 @@ class DaskCluster:
 
     def submit(self, unit: Unit) -> None:
         """Give a unit to the scheduler."""
+        self._units[unit.id] = unit
         future = self._client.submit(
             run_unit,
             str(self._run_dir),
@@ -131,6 +139,11 @@ class DaskCluster:
         except queue.Empty:
             events = []
         for name, future in events:
+            if future.status == "pending" and not self._marked(name):
+                # Its worker died after it ended, so it runs again; never block on that, since a
+                # dead worker is replaced below.
+                self._watch(name, future)
+                continue
             reason = self._reason(name, future)
             self._futures.pop(name, None)
             if name == "":
@@ -144,8 +157,11 @@ class DaskCluster:
         self._replace_dead()
         return ended
 
+    def _marked(self, name: str) -> bool:
+        return name != "" and is_done(self._run_dir, self._units[name])
+
     def _reason(self, name: str, future: Future) -> str | None:
-        if future.status == "finished":
+        if future.status in ("finished", "pending"):
             return None
         if future.status == "cancelled":
             return "it was cancelled"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,10 +52,11 @@ def simulate(
         if not VARIABLES[name].by_path:
             missing = np.full(len(plan.policies), np.nan)
             arrays[name] = np.asarray(given.get(name, missing), dtype=VARIABLES[name].dtype)
-    data, coords = {}, {}
+    data: dict[str, Any] = {}
+    coords: dict[str, Any] = {}
     for name in plan.variables:
         variable = VARIABLES[name]
-        attributes = {"units": variable.unit, "long_name": variable.long_name}
+        attributes: dict[str, Any] = {"units": variable.unit, "long_name": variable.long_name}
         if name == "status":
             attributes["flag_masks"] = list(STATUS_FLAGS.values())
             attributes["flag_meanings"] = " ".join(STATUS_FLAGS)

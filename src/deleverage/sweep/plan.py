@@ -47,12 +47,13 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
     labels, select = _labels(config, built)
     variables = select_variables(config.results.variables)
     identity = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **config.identity()}))
+    hashes = config.policy_hashes()
     tile = int(config.engine.tile_paths)
     plan = Plan(
         name=config.name,
         identity_hash=_hash(identity),
         identity=identity,
-        policy_hashes=dict(config.policy_hashes()),
+        policy_hashes={label: hashes[label] for label in labels["policy"]},
         seed=int(config.seed),
         paths=int(config.paths),
         policy_block=POLICY_BLOCK,
@@ -149,10 +150,19 @@ def _git_commit() -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def continue_plan(old: Plan, new: Plan, run_dir: Path) -> Plan:
+def continue_plan(old: Plan, new: Plan, run_dir: Path, *, complete: bool = False) -> Plan:
     """The plan under which `new` continues the run of `old` in the same directory.
 
     More paths and policies appended at the end are allowed; blocks stay as first planned.
+
+    Args:
+        old: The plan of the directory.
+        new: What is asked for now.
+        run_dir: The directory.
+        complete: Whether all of `old` is done, so that without growth no unit will run.
+
+    Returns:
+        The plan that goes on.
 
     Raises:
         ConfigError: The directory belongs to another config, or a policy in it has changed.
@@ -181,12 +191,13 @@ def continue_plan(old: Plan, new: Plan, run_dir: Path) -> Plan:
                 f"policies: {label!r} {what}, but {run_dir} was made with it; only policies added "
                 "at the end continue a run, so restore it or name another folder with `--out`."
             )
+    grows = (new.paths, new.policies) != (old.paths, old.policies)
     other = {
         key: (old.fingerprint.get(key), new.fingerprint.get(key))
         for key in {**old.fingerprint, **new.fingerprint}
         if old.fingerprint.get(key) != new.fingerprint.get(key)
     }
-    if other:
+    if other and (grows or not complete):
         key, (was, now) = next(iter(other.items()))
         raise RunError(
             f"{run_dir} was begun with {key} {was!r}, this machine has {now!r}, which may give "
@@ -194,6 +205,7 @@ def continue_plan(old: Plan, new: Plan, run_dir: Path) -> Plan:
         )
     grown = replace(
         new,
+        fingerprint=old.fingerprint,
         policy_block=old.policy_block,
         path_block=old.path_block,
         tile_paths=old.tile_paths,

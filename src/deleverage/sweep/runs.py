@@ -121,7 +121,7 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
 
 def _continue(run_dir: Path, old: Plan, new: Plan, prepared: Prepared, text: str) -> None:
     """Grow the directory to a larger plan, or leave it as it is."""
-    plan = continue_plan(old, new, run_dir)
+    plan = continue_plan(old, new, run_dir, complete=status(run_dir).complete)
     grows = (plan.paths, plan.policies) != (old.paths, old.policies)
     damaged = _damaged_metadata(run_dir, old)
     if not grows and not damaged:

@@ -97,7 +97,7 @@ class UnitRunner:
 
     def warm(self) -> None:
         """Compile what units need, where the simulator can do that alone."""
-        warm = getattr(self._simulator, "warm", None)
+        warm: Any = getattr(self._simulator, "warm", None)
         if warm is not None:
             warm()
 
@@ -170,7 +170,7 @@ def _end_with_driver() -> None:
 async def _serve(address: str, name: str) -> None:
     import tempfile
 
-    import dask
+    import dask.config
     from distributed import Worker
 
     with tempfile.TemporaryDirectory(prefix="deleverage-worker-") as folder:

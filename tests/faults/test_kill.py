@@ -1,0 +1,168 @@
+"""Runs that are killed, stopped, hung or poisoned end as if nothing had happened, or say why."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from fake_engine import FACTORY, FakeConfig
+
+from deleverage.errors import RunError
+from deleverage.results import finalize, open_run, status
+from deleverage.results.plan import load_plan
+from deleverage.sweep import run
+
+TESTS = Path(__file__).parents[1]
+DRIVER = """
+import sys
+from fake_engine import FACTORY, FakeConfig
+from deleverage.errors import DeleverageError
+from deleverage.sweep import run
+config = FakeConfig(paths=400, seconds=0.05, variables=["bad_debt", "trough_price"])
+try:
+    run(config, sys.argv[1], int(sys.argv[2]), simulator_factory=FACTORY)
+except DeleverageError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+CONFIG = FakeConfig(paths=400, seconds=0.05, variables=["bad_debt", "trough_price"])
+
+
+def start(out: Path, workers: int = 0) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join([str(TESTS), *(p for p in sys.path if p)])
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(out), str(workers)],
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for_markers(out: Path, driver: subprocess.Popen[bytes], count: int) -> None:
+    until = time.monotonic() + 60
+    while len(list(out.glob("*/done/*/p*.json"))) < count:
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def go(config: FakeConfig, out: Path, **options):
+    return run(config, out, progress=False, simulator_factory=FACTORY, **options)
+
+
+def stored(run_dir: Path) -> dict[str, bytes]:
+    store = run_dir / "results.zarr"
+    return {
+        path.relative_to(store).as_posix(): path.read_bytes()
+        for path in sorted(store.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_run_killed_twice_and_resumed_has_the_same_files(tmp_path):
+    expected = go(CONFIG, tmp_path / "whole", workers=0).path
+    out = tmp_path / "killed"
+    for count in (2, 4):
+        driver = start(out)
+        wait_for_markers(out, driver, count)
+        driver.kill()
+        driver.communicate()
+    (run_dir,) = out.glob("fake-*")
+    assert 4 <= status(run_dir).done < 7
+    with pytest.raises(RunError, match="units are missing"):
+        open_run(run_dir)
+    # What a kill inside a write leaves behind is removed in the end.
+    (run_dir / "results.zarr/bad_debt/c/0/0.abc.partial").touch()
+    resumed = go(CONFIG, out, workers=0, resume=True)
+    assert resumed.path == run_dir
+    assert stored(run_dir) == stored(expected)
+    assert os.listdir(run_dir / "claims") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_cleanly_with_130(tmp_path, number):
+    driver = start(tmp_path)
+    wait_for_markers(tmp_path, driver, 1)
+    driver.send_signal(number)
+    _, said = driver.communicate(timeout=20)
+    assert driver.returncode == 130
+    assert b"run the same command again to continue it" in said
+    (run_dir,) = tmp_path.glob("fake-*")
+    assert os.listdir(run_dir / "claims") == []
+    assert go(CONFIG, tmp_path, workers=0).complete
+
+
+def test_workers_die_with_a_killed_driver(tmp_path):
+    driver = start(tmp_path, workers=1)
+    wait_for_markers(tmp_path, driver, 1)
+    workers = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.communicate()
+    assert workers
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    (run_dir,) = tmp_path.glob("fake-*")
+    expected = go(CONFIG, tmp_path / "whole", workers=0).path
+    assert stored(go(CONFIG, tmp_path, workers=0).path) == stored(expected)
+    assert run_dir.exists()
+
+
+def test_an_exception_is_kept_and_the_other_units_are_done(tmp_path):
+    config = FakeConfig(variables=["bad_debt"], fault="raise@70")
+    with pytest.raises(RunError, match=r"1 of 4 units failed, first p0000-x000001 \(ValueError"):
+        go(config, tmp_path, workers=0)
+    (run_dir,) = tmp_path.glob("fake-*")
+    now = status(run_dir)
+    assert (now.done, now.failed) == (3, 1)
+    assert "the number is not one" in (run_dir / "failed/p0000-x000001.txt").read_text()
+
+
+def test_a_fault_that_passes_is_tried_again(tmp_path):
+    config = FakeConfig(variables=["bad_debt"], fault=f"raise@70:{tmp_path / 'once'}")
+    assert go(config, tmp_path, workers=0).complete
+
+
+def test_hung_and_dying_workers_are_replaced(tmp_path):
+    for fault in ("hang", "die"):
+        config = FakeConfig(
+            name=fault, variables=["bad_debt"], fault=f"{fault}@70:{tmp_path / fault}"
+        )
+        assert go(config, tmp_path, workers=1, deadline=2.0).complete
+
+
+def test_a_poisoned_unit_is_named_and_the_others_are_done(tmp_path):
+    config = FakeConfig(variables=["bad_debt"], fault="die@70")
+    with pytest.raises(RunError, match=r"1 of 4 units failed, first p0000-x000001 \(its worker"):
+        go(config, tmp_path, workers=1, retries=1)
+    (run_dir,) = tmp_path.glob("fake-*")
+    assert status(run_dir).done == 3
+    assert (run_dir / "failed/p0000-x000001.txt").exists()
+
+
+def test_a_crash_while_growing_is_repeated(tmp_path, monkeypatch):
+    from deleverage.results import template
+
+    small = FakeConfig(variables=["bad_debt"], paths=200)
+    large = FakeConfig(variables=["bad_debt"], paths=300)
+    run_dir = go(small, tmp_path, workers=0).path
+    replace = template.replace_text
+
+    def crash(path: Path, text: str) -> None:
+        if path.name == "plan.json":
+            raise OSError("power cut")
+        replace(path, text)
+
+    monkeypatch.setattr(template, "replace_text", crash)
+    with pytest.raises(OSError, match="power cut"):
+        go(large, tmp_path, workers=0)
+    monkeypatch.undo()
+    assert load_plan(run_dir).paths == 200
+    with pytest.raises(RunError):
+        open_run(run_dir)
+    grown = go(large, tmp_path, workers=0)
+    expected = go(large, tmp_path / "fresh", workers=0)
+    assert stored(grown.path) == stored(expected.path)
+    finalize(run_dir)
