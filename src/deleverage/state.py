@@ -43,11 +43,11 @@ class PathCoordinates(eqx.Module):
 
 
 class Accounts(eqx.Module):
-    """Cohorts: cash (USD millions) and what is left of each starting position."""
+    """Cohorts of one block: cash and what is left of each position (USD millions at the start)."""
 
-    cash: Any  # [B, K, path]
-    position_left: Any  # [Jp, B, K, path] in [0, 1]
-    collateral_left: Any  # [Jc, B, K, path] in [0, 1]
+    cash: Any  # [B, K, path], negative = debt
+    contracts: Any  # [Jp, B, K, path] long > 0
+    collateral: Any  # [Jc, B, K, path]
     budget: Any  # [B, K, path] top-up cash left
     taken_over: Any  # [B, K, path] bool: wiped out, what is left is the venue's
 
@@ -66,6 +66,6 @@ class Markets(eqx.Module):
 class State(eqx.Module):
     """All that the next step reads."""
 
-    accounts: Accounts
+    accounts: tuple[Accounts, ...]  # one a block of the layout
     markets: Markets
     fund: Any  # [V, path] insurance fund, USD millions

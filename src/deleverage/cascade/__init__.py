@@ -1,0 +1,1 @@
+"""The cascade: one file a mechanism, `step` in order."""

@@ -1,0 +1,141 @@
+"""Runs blocks of paths under blocks of policies, tile by tile, and hands back NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from deleverage.engine.device import enable_compile_cache, fingerprint
+from deleverage.engine.program import simulate_tile
+from deleverage.policy import Policy
+from deleverage.world import World
+
+LANES = 16
+"""Policy lanes of a tile; a batch with fewer policies is padded."""
+
+
+class Group(NamedTuple):
+    """Policies that share a layout, and so a program."""
+
+    world: World
+    policy: Policy  # leaves [..., policy], NumPy
+    members: Sequence[int]  # places on the policy axis
+
+
+class Plan(Protocol):
+    """What the simulator needs to know; `config.build` returns more."""
+
+    groups: Sequence[Any]
+    seed: int
+    dtype: str
+    tile_paths: int
+
+
+class Simulator:
+    """All policies of a config on one device; tiles are compiled once per group.
+
+    Args:
+        built: The groups of policies, the seed, the float type and the paths of a tile.
+    """
+
+    def __init__(self, built: Plan) -> None:
+        enable_compile_cache()
+        self.tile_paths = int(built.tile_paths)
+        self._seed = int(built.seed)
+        self._dtype = str(built.dtype)
+        self._groups = [Group(*group) for group in built.groups]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the bytes of a result depend on besides config and path ids."""
+        return fingerprint(self.tile_paths, LANES, self._dtype)
+
+    def simulate(self, policies: range, paths: range) -> dict[str, np.ndarray]:
+        """Outcomes of a block.
+
+        Args:
+            policies: Places on the policy axis.
+            paths: Global path ids; the start is a multiple of the tile's paths.
+
+        Returns:
+            By name, `(policy, path, ...)`; path coordinates `(path, ...)`.
+
+        Raises:
+            ValueError: If the block does not start on a tile.
+        """
+        if paths.start % self.tile_paths:
+            raise ValueError(
+                f"A block of paths starts at {paths.start}, which is no multiple of the tile's "
+                f"{self.tile_paths} paths; plan units of whole tiles."
+            )
+        blocks: dict[str, np.ndarray] = {}
+        for group in self._groups:
+            for start in range(policies.start - policies.start % LANES, policies.stop, LANES):
+                # lanes follow the policy axis, so policies appended later move none
+                lanes = [p for p in group.members if p in range(start, start + LANES)]
+                if any(p in policies for p in lanes):
+                    self._fill(blocks, group, lanes, policies, paths)
+        return blocks
+
+    def watch(self, policy: int, path: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """One path again, by the same program: its outcomes and its record step by step."""
+        first = path - path % self.tile_paths
+        block = range(policy - policy % LANES, policy - policy % LANES + LANES)
+        for group in self._groups:
+            lanes = [p for p in group.members if p in block]
+            if policy in lanes:
+                lane = lanes.index(policy)
+                watched = lane * self.tile_paths + path - first
+                outcomes, _, record = self._tile(group, lanes, first, watched)
+                mine = {name: values[..., lane, path - first] for name, values in outcomes.items()}
+                return mine, record
+        count = sum(len(group.members) for group in self._groups)
+        raise ValueError(f"There is no policy number {policy}; there are {count}.")
+
+    def _fill(
+        self,
+        blocks: dict[str, np.ndarray],
+        group: Group,
+        lanes: list[int],
+        policies: range,
+        paths: range,
+    ) -> None:
+        wanted = [lane for lane, p in enumerate(lanes) if p in policies]
+        rows = [lanes[lane] - policies.start for lane in wanted]
+        for first in range(paths.start, paths.stop, self.tile_paths):
+            outcomes, coordinates, _ = self._tile(group, lanes, first, 0)
+            count = min(self.tile_paths, paths.stop - first)
+            here = slice(first - paths.start, first - paths.start + count)
+            for name, values in outcomes.items():
+                # [extra..., lane, path] -> (policy, path, extra...)
+                part = np.moveaxis(values, (-2, -1), (0, 1))[wanted, :count]
+                block = blocks.setdefault(
+                    name, np.empty((len(policies), len(paths), *part.shape[2:]), part.dtype)
+                )
+                block[rows, here] = part
+            for name, values in coordinates.items():
+                part = np.moveaxis(values, -1, 0)[:count]
+                block = blocks.setdefault(
+                    name, np.empty((len(paths), *part.shape[1:]), part.dtype)
+                )
+                block[here] = part
+
+    def _tile(
+        self, group: Group, lanes: list[int], first: int, watched: int
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+        place = [list(group.members).index(p) for p in lanes]
+        padded = place + [place[0]] * (LANES - len(place))
+        policy = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.policy)
+        with jax.enable_x64(self._dtype == "float64"):
+            outcomes, coordinates, record = simulate_tile(
+                group.world,
+                policy,
+                np.uint32(self._seed),
+                np.uint32(first),
+                np.int32(watched),
+                self.tile_paths,
+                np.dtype(self._dtype),
+            )
+            return jax.device_get((outcomes, vars(coordinates), record))
