@@ -1,0 +1,484 @@
+"""The oracle: the whole cascade as plain functions on float64 arrays and scalar loops.
+
+Written from MODEL.md alone, one small function a stage, one path and one policy at a time:
+`reference_shocks`, `_margin`, `_trading`, `_bankruptcies` and `_outcomes` hold the stages, this
+file the step and the blocks of paths. Numba compiles all of it unchanged: `compiled()` gives the
+public functions on top of compiled ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from typing import Any
+
+import numpy as np
+import reference_bankruptcies
+import reference_margin
+import reference_outcomes
+import reference_shocks
+import reference_trading
+from reference_bankruptcies import settle_bankruptcies
+from reference_margin import (
+    book_prices,
+    equity_of,
+    fair_marks,
+    fair_prices,
+    is_due,
+    maintenance_of,
+    mark_prices,
+    publish_indices,
+    raw_indices,
+    reference_prices,
+    sale_prices,
+    top_up,
+)
+from reference_outcomes import observe
+from reference_shocks import exogenous_path
+from reference_trading import (
+    basis_trade,
+    collateral_orders,
+    cross_venue_trade,
+    perp_orders,
+    redemption_trade,
+    resilience,
+    settle_collateral,
+    settle_perps,
+    trade,
+)
+from reference_world import (
+    History,
+    Maps,
+    Outcomes,
+    Rules,
+    State,
+    floats,
+    maps_of,
+    rules_of,
+    shocks_of,
+)
+
+STAGES = (
+    reference_shocks,
+    reference_margin,
+    reference_trading,
+    reference_bankruptcies,
+    reference_outcomes,
+)
+"""Modules whose every function Numba compiles."""
+STEP = (
+    "value_accounts",
+    "top_up_accounts",
+    "liquidate",
+    "heal",
+    "step",
+    "starting_state",
+    "empty_history",
+    "run_path",
+)
+"""The functions of this module that it compiles too."""
+PUBLIC = ("exogenous", "simulate", "simulate_pair", "trajectory")
+
+
+# One step, and one path
+
+
+def value_accounts(maps: Maps, rules: Rules, state: State, history: History, t: int) -> None:
+    """Stage 4 for every cohort, under the policy and at fair prices."""
+    index, mark = history.index[t], history.mark[t]
+    fair, fair_mark = history.fair[t], fair_marks(maps, history.fair[t])
+    own, baseline = rules.margin, rules.baseline_margin
+    for b in range(maps.perps.shape[0]):
+        for k in range(maps.buckets):
+            equity = equity_of(maps, rules, own, state, index, mark, b, k)
+            maintenance = maintenance_of(maps, rules, own, state, mark, b, k)
+            history.equity[t, b, k] = equity
+            history.maintenance[t, b, k] = maintenance
+            history.due[t, b, k] = is_due(maps, rules, state, equity, maintenance, b, k)
+            history.fair_equity[t, b, k] = equity_of(
+                maps, rules, baseline, state, fair, fair_mark, b, k
+            )
+            history.fair_maintenance[t, b, k] = maintenance_of(
+                maps, rules, baseline, state, fair_mark, b, k
+            )
+            history.fair_equity_own[t, b, k] = equity_of(
+                maps, rules, own, state, fair, fair_mark, b, k
+            )
+            history.fair_maintenance_own[t, b, k] = maintenance_of(
+                maps, rules, own, state, fair_mark, b, k
+            )
+
+
+def top_up_accounts(maps: Maps, rules: Rules, state: State, history: History, t: int) -> None:
+    """Stage 5 for every cohort that is not due, at venues with open gates."""
+    for b in range(maps.perps.shape[0]):
+        for k in range(maps.buckets):
+            if not history.due[t, b, k] and history.gate_open[t, maps.book_venue[b]] == 1.0:
+                history.top_up[t, b, k] = top_up(
+                    maps, rules, state, history.equity[t, b, k], history.maintenance[t, b, k], b, k
+                )
+
+
+def liquidate(
+    maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float
+) -> None:
+    """Stages 6 and 7: perps are ordered, trade and settle, then collateral does."""
+    due, equity, maintenance = history.due[t], history.equity[t], history.maintenance[t]
+    price, average, sold = history.price[t], history.average_price[t], history.sold[t]
+    index, mark, liquidity = history.index[t], history.mark[t], history.liquidity[t]
+    books, buckets = maps.perps.shape[0], maps.buckets
+    for b in range(books):
+        for k in range(buckets):
+            if due[b, k]:
+                history.position_sold[t, :, b, k] = perp_orders(
+                    maps, rules, state, mark, equity[b, k], maintenance[b, k], b, k
+                )
+            for j in range(maps.perps.shape[1]):
+                if maps.perps[b, j] >= 0:
+                    units = history.position_sold[t, j, b, k] * rules.position[j, b, k]
+                    sold[maps.perps[b, j]] += units
+    trade(maps, rules, state, price, liquidity, sold, feedback, True, average)
+
+    sale_price = sale_prices(maps, price)
+    for b in range(books):
+        for k in range(buckets):
+            closed = history.position_sold[t, :, b, k]
+            cash = state.cash[b, k]
+            for j in range(maps.perps.shape[1]):
+                market = maps.perps[b, j]
+                if market >= 0:
+                    units = closed[j] * rules.position[j, b, k]
+                    cash += units * (average[market] - rules.entry[j, b])
+                    cash -= rules.fee[b] * abs(units) * average[market]
+            orders = collateral_orders(
+                maps,
+                rules,
+                state,
+                index,
+                mark,
+                sale_price,
+                due[b, k],
+                equity[b, k],
+                maintenance[b, k],
+                closed,
+                cash,
+                b,
+                k,
+            )
+            history.collateral_sold[t, :, b, k] = orders
+            for j in range(orders.shape[0]):
+                if maps.collateral[b, j] >= 0:
+                    units = orders[j] * rules.collateral[j, b, k]
+                    for m in range(price.shape[0]):
+                        sold[m] += units * maps.sale_shares[maps.collateral[b, j], m]
+    trade(maps, rules, state, price, liquidity, sold, feedback, False, average)
+
+    average_sale = sale_prices(maps, average)
+    for b in range(books):
+        for k in range(buckets):
+            closed = history.position_sold[t, :, b, k]
+            settle_perps(maps, rules, state, average, closed, b, k)
+            orders = history.collateral_sold[t, :, b, k]
+            settle_collateral(maps, rules, state, average_sale, due[b, k], orders, b, k)
+
+
+def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
+    """Stage 8, each part on the displacement that the part before it left."""
+    liquidity, gate_open = history.liquidity[t], history.gate_open[t]
+    resilience(maps, rules, state, liquidity)
+    basis_trade(maps, rules, state, liquidity, feedback)
+    cross_venue_trade(maps, rules, state, liquidity, gate_open)
+    redemption_trade(maps, rules, state, liquidity, gate_open)
+
+
+def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
+    """One pass of the stages; `history` holds stage 1 of all steps and receives all the others."""
+    log_fundamental = history.log_fundamental[t]
+    history.position_before[t] = state.position_left
+    history.collateral_before[t] = state.collateral_left
+    history.taken_over[t] = state.taken_over
+
+    price = book_prices(maps, log_fundamental, state.displacement)
+    reference = reference_prices(maps, price)
+    raw = raw_indices(maps, rules, log_fundamental, price, reference)
+    index = publish_indices(maps, rules, state, log_fundamental, reference, raw)
+    history.price[t] = price
+    history.reference[t] = reference
+    history.raw_index[t] = raw
+    history.index[t] = index
+    history.fair[t] = fair_prices(maps, log_fundamental, reference, raw)
+    history.mark[t] = mark_prices(maps, rules, state, price, index)
+
+    value_accounts(maps, rules, state, history, t)
+    top_up_accounts(maps, rules, state, history, t)
+    liquidate(maps, rules, state, history, t, feedback)
+    history.displacement_impact[t] = state.displacement
+    history.price_impact[t] = book_prices(maps, log_fundamental, state.displacement)
+    heal(maps, rules, state, history, t, feedback)
+    history.displacement_healed[t] = state.displacement
+    history.price_after[t] = book_prices(maps, log_fundamental, state.displacement)
+    settle_bankruptcies(maps, rules, state, history, t)
+
+    state.last_price[:] = history.price_after[t]
+    history.cash[t] = state.cash
+    history.position_left[t] = state.position_left
+    history.collateral_left[t] = state.collateral_left
+    history.budget[t] = state.budget
+    history.taken_over_after[t] = state.taken_over
+    history.fund[t] = state.fund
+    history.maker_units[t] = state.maker_units
+    history.maker_cash[t] = state.maker_cash
+
+
+def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
+    """The state before the first draw; market makers balance every perp."""
+    markets = rules.depth.shape[0]
+    maker_units, maker_cash = np.zeros(markets), np.zeros(markets)
+    for b in range(maps.perps.shape[0]):
+        for j in range(maps.perps.shape[1]):
+            if maps.perps[b, j] >= 0:
+                for k in range(maps.buckets):
+                    maker_units[maps.perps[b, j]] -= rules.position[j, b, k]
+                    maker_cash[maps.perps[b, j]] += rules.position[j, b, k] * rules.entry[j, b]
+    return State(
+        rules.cash.copy(),
+        np.ones(rules.position.shape),
+        np.ones(rules.collateral.shape),
+        rules.budget.copy(),
+        np.zeros(rules.cash.shape, np.bool_),
+        feedback * rules.displacement,
+        np.ones(markets),
+        np.full(rules.clamp.shape[0], np.nan),
+        np.zeros(markets),
+        maker_units,
+        maker_cash,
+        rules.fund.copy(),
+    )
+
+
+def empty_history(
+    maps: Maps, rules: Rules, log_fundamental: np.ndarray, drop: np.ndarray, gate_open: np.ndarray
+) -> History:
+    """Stage 1 of every step, and room for the rest."""
+    steps, venues = gate_open.shape
+    markets, entries = rules.depth.shape[0], rules.clamp.shape[0]
+    perps, books, buckets = rules.position.shape
+    slots = rules.collateral.shape[0]
+    liquidity = np.empty((steps, markets))
+    for t in range(steps):
+        for m in range(markets):
+            liquidity[t, m] = 1.0 - rules.sensitivity[m] * drop[t]
+    return History(
+        log_fundamental,
+        liquidity,
+        gate_open,
+        np.zeros((steps, markets)),
+        np.zeros((steps, entries)),
+        np.zeros((steps, entries)),
+        np.zeros((steps, entries)),
+        np.zeros((steps, entries)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, perps, books, buckets)),
+        np.zeros((steps, slots, books, buckets)),
+        np.zeros((steps, books, buckets), np.bool_),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets), np.bool_),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, perps, books, buckets)),
+        np.zeros((steps, slots, books, buckets)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, perps, books, buckets)),
+        np.zeros((steps, slots, books, buckets)),
+        np.zeros((steps, books, buckets)),
+        np.zeros((steps, books, buckets), np.bool_),
+        np.zeros((steps, venues)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+    )
+
+
+def run_path(
+    maps: Maps,
+    rules: Rules,
+    log_fundamental: np.ndarray,  # [T, A]
+    drop: np.ndarray,  # [T]
+    gate_open: np.ndarray,  # [T, V]
+    feedback: float,
+) -> History:
+    """All steps of one path under one policy."""
+    state = starting_state(maps, rules, feedback)
+    history = empty_history(maps, rules, log_fundamental, drop, gate_open)
+    for t in range(gate_open.shape[0]):
+        step(maps, rules, state, history, t, feedback)
+    return history
+
+
+# Blocks of paths and policies
+
+
+def exogenous(world: Any, draws: Any) -> dict[str, np.ndarray]:
+    """Stage 1 of a block of paths from raw draws, and the paths' coordinates. Path last."""
+    layout, shocks = world.layout, shocks_of(world)
+    diffusion = floats(draws.diffusion)
+    grid, paths = diffusion.shape[0], diffusion.shape[-1]
+    never = draws.jump_uniform is None
+    jump_uniform = np.ones((grid, paths)) if never else floats(draws.jump_uniform)
+    jump_normal = np.zeros((grid, paths)) if never else floats(draws.jump_normal)
+    macro = floats(draws.macro)
+    liquidity = np.zeros(paths) if draws.liquidity is None else floats(draws.liquidity)
+    outages = np.zeros((0, 2, paths)) if draws.outage is None else floats(draws.outage)
+    names = (
+        "log_fundamental",
+        "liquidity_drop",
+        "gate_open",
+        "severity",
+        "shock_time",
+        "outage_start",
+        "outage_length",
+    )
+    columns = [
+        exogenous_path(
+            shocks,
+            int(layout.steps),
+            float(layout.step),
+            float(layout.draw_step),
+            len(layout.venues),
+            floats(diffusion[..., p]),
+            floats(macro[:, p]),
+            floats(jump_uniform[:, p]),
+            floats(jump_normal[:, p]),
+            float(liquidity[p]),
+            floats(outages[..., p]),
+        )
+        for p in range(paths)
+    ]
+    return {
+        name: np.stack([np.asarray(column[i]) for column in columns], axis=-1)
+        for i, name in enumerate(names)
+    }
+
+
+def exogenous_of_path(inputs: Any, path: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log fundamentals, depth drop and gates of one path, from a mapping or a `state.Inputs`."""
+    if not isinstance(inputs, dict):
+        inputs = {
+            name: getattr(inputs, name)
+            for name in ("log_fundamental", "liquidity_drop", "gate_open")
+        }
+    return (
+        floats(inputs["log_fundamental"][..., path]),
+        floats(inputs["liquidity_drop"][..., path]),
+        floats(inputs["gate_open"][..., path]),
+    )
+
+
+def paths_of(inputs: Any) -> int:
+    """Number of paths of a block."""
+    drop = inputs["liquidity_drop"] if isinstance(inputs, dict) else inputs.liquidity_drop
+    return np.shape(drop)[-1]
+
+
+def simulate(world: Any, policy: Any, inputs: Any, feedback: float = 1.0) -> dict[str, np.ndarray]:
+    """All outcomes of a block, `[policy, path, extra...]`; `feedback` 0 is the paired run."""
+    maps = maps_of(world.layout)
+    policies, paths = np.shape(policy.books.cash)[-1], paths_of(inputs)
+    columns: list[list[Outcomes]] = []
+    for p in range(policies):
+        rules = rules_of(policy, p)
+        columns.append([])
+        for path in range(paths):
+            series = exogenous_of_path(inputs, path)
+            history = run_path(maps, rules, *series, float(feedback))
+            columns[-1].append(observe(maps, rules, history))
+    return {
+        name: np.array([[getattr(outcome, name) for outcome in row] for row in columns], np.float64)
+        for name in Outcomes._fields
+    }
+
+
+def simulate_pair(world: Any, policy: Any, inputs: Any) -> dict[str, np.ndarray]:
+    """The run, what compares it with its no-feedback twin, and the twin's gaps (`paired_...`)."""
+    outcomes = simulate(world, policy, inputs)
+    paired = simulate(world, policy, inputs, feedback=0.0)
+    drawdown, paired_drawdown = 1.0 - outcomes["trough_price"], 1.0 - paired["trough_price"]
+    amplification = np.full(drawdown.shape, np.nan)
+    reproduction = np.zeros(outcomes["liquidated_units"].shape)
+    for place, fall in np.ndenumerate(paired_drawdown):
+        if fall >= 1e-4:
+            amplification[place] = drawdown[place] / fall
+    for place, total in np.ndenumerate(outcomes["liquidated_units"]):
+        if total != 0.0:
+            reproduction[place] = 1.0 - paired["liquidated_units"][place] / total
+    return {
+        **outcomes,
+        "amplification": amplification,
+        "reproduction_number": reproduction,
+        "paired_least_margin_gap": paired["least_margin_gap"],
+        "paired_least_branch_gap": paired["least_branch_gap"],
+    }
+
+
+def trajectory(
+    world: Any, policy: Any, inputs: Any, policy_index: int, path: int, feedback: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Every value of every stage and step of one path: the fields of `History`, time first."""
+    maps, rules = maps_of(world.layout), rules_of(policy, policy_index)
+    series = exogenous_of_path(inputs, path)
+    return run_path(maps, rules, *series, float(feedback))._asdict()
+
+
+def kernel_names() -> tuple[str, ...]:
+    """Every function that Numba compiles."""
+    names = []
+    for module in STAGES:
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__:
+                names.append(name)
+    return (*names, *STEP)
+
+
+@functools.cache
+def compiled() -> types.SimpleNamespace:
+    """The public functions on top of Numba, every stage compiled as it stands (minutes)."""
+    import numba
+
+    namespace: dict[str, Any] = {}
+    for module in STAGES:
+        namespace |= vars(module)
+    namespace |= globals()
+    entries = ("exogenous_path", "run_path", "observe")  # only these are called from Python
+    kernel = kernel_names()
+    for name in kernel + PUBLIC:
+        original = namespace[name]
+        function = types.FunctionType(
+            original.__code__, namespace, name, original.__defaults__, original.__closure__
+        )
+        if name in kernel:
+            inner = name not in entries
+            function = numba.njit(no_cpython_wrapper=inner, no_cfunc_wrapper=True)(function)
+        namespace[name] = function
+    return types.SimpleNamespace(**{name: namespace[name] for name in PUBLIC})

@@ -1,0 +1,339 @@
+"""The oracle's observation: MODEL.md section 2.10 from the history of one path and policy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from reference_world import History, Maps, Outcomes, Rules
+
+
+def forced_sales(
+    maps: Maps, rules: Rules, history: History, t: int, b: int, k: int, price: np.ndarray
+) -> np.ndarray:
+    """Notional that a due cohort is forced to trade, by market [M], at the given prices."""
+    forced = np.zeros(price.shape[0])
+    if not history.due[t, b, k]:
+        return forced
+    for j in range(maps.perps.shape[1]):
+        if maps.perps[b, j] >= 0:
+            units = history.position_sold[t, j, b, k] * abs(rules.position[j, b, k])
+            forced[maps.perps[b, j]] += units * price[maps.perps[b, j]]
+    if maps.is_loan[b]:
+        for j in range(maps.collateral.shape[1]):
+            if maps.collateral[b, j] >= 0:
+                units = history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
+                for m in range(price.shape[0]):
+                    forced[m] += units * maps.sale_shares[maps.collateral[b, j], m] * price[m]
+    return forced
+
+
+def forced_longs(
+    maps: Maps, rules: Rules, history: History, t: int, b: int, k: int, price: np.ndarray
+) -> float:
+    """The part of a cohort's forced notional that is long perps or loans."""
+    if maps.is_loan[b]:
+        return forced_sales(maps, rules, history, t, b, k, price).sum()
+    longs = 0.0
+    for j in range(maps.perps.shape[1]):
+        if maps.perps[b, j] >= 0 and rules.position[j, b, k] > 0.0:
+            units = history.position_sold[t, j, b, k] * rules.position[j, b, k]
+            longs += units * price[maps.perps[b, j]]
+    return longs
+
+
+def holdings(
+    maps: Maps, rules: Rules, history: History, t: int, b: int, k: int, price: np.ndarray
+) -> float:
+    """Notional that a cohort has open when a step begins: perps, or a loan's collateral."""
+    total = 0.0
+    if maps.is_loan[b]:
+        for j in range(maps.collateral.shape[1]):
+            if maps.collateral[b, j] >= 0:
+                units = history.collateral_before[t, j, b, k] * rules.collateral[j, b, k]
+                for m in range(price.shape[0]):
+                    total += units * maps.sale_shares[maps.collateral[b, j], m] * price[m]
+        return total
+    for j in range(maps.perps.shape[1]):
+        if maps.perps[b, j] >= 0:
+            units = history.position_before[t, j, b, k] * abs(rules.position[j, b, k])
+            total += units * price[maps.perps[b, j]]
+    return total
+
+
+def collateral_sales(
+    maps: Maps, rules: Rules, history: History, t: int, b: int, k: int
+) -> tuple[np.ndarray, float]:
+    """What a cohort's collateral brought by asset [A], and what pegged assets lacked to `R`."""
+    proceeds = np.zeros(maps.is_pegged.shape[0])
+    lacking = 0.0
+    for j in range(maps.collateral.shape[1]):
+        entry = maps.collateral[b, j]
+        if entry < 0:
+            continue
+        received = 0.0
+        for m in range(maps.market_asset.shape[0]):
+            received += maps.sale_shares[entry, m] * history.average_price[t, m]
+        asset = maps.entry_asset[entry]
+        units = history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
+        proceeds[asset] += units * received
+        if maps.is_pegged[asset]:
+            redemption = math.exp(history.log_fundamental[t, asset])
+            lacking += units * max(0.0, redemption - received)
+    return proceeds, lacking
+
+
+def is_wrongful(history: History, t: int, b: int, k: int) -> bool:
+    """Whether a cohort is liquidated although it meets the baseline's margin at fair prices."""
+    if not history.due[t, b, k] or history.taken_over[t, b, k]:
+        return False
+    if history.equity[t, b, k] >= history.maintenance[t, b, k]:
+        return False
+    return history.fair_equity[t, b, k] >= history.fair_maintenance[t, b, k]
+
+
+def is_missed(history: History, t: int, b: int, k: int) -> bool:
+    """Whether a cohort is left alone although it fails the baseline's margin at fair prices."""
+    short = history.fair_equity[t, b, k] < history.fair_maintenance[t, b, k]
+    return short and not history.due[t, b, k]
+
+
+def peak_window(forced: np.ndarray, window: int) -> tuple[int, float]:
+    """End and share of the window of consecutive steps that holds most of a series [T]."""
+    best, end = -1.0, -1
+    for t in range(forced.shape[0]):
+        total = 0.0
+        for s in range(max(0, t - window + 1), t + 1):
+            total += forced[s]
+        if total > best:
+            best, end = total, t
+    return end, best / forced.sum()
+
+
+def equity_lost(maps: Maps, rules: Rules, history: History) -> np.ndarray:
+    """Start plus top-ups less end of what account holders own, by venue [V]."""
+    lost = np.zeros(rules.fund.shape[0])
+    for b in range(maps.perps.shape[0]):
+        venue = maps.book_venue[b]
+        for k in range(maps.buckets):
+            start = rules.cash[b, k]
+            for j in range(maps.collateral.shape[1]):
+                if maps.collateral[b, j] >= 0:
+                    start += rules.collateral[j, b, k]
+            for j in range(maps.perps.shape[1]):
+                if maps.perps[b, j] >= 0:
+                    start += rules.position[j, b, k] * (1.0 - rules.entry[j, b])
+            lost[venue] += max(start, 0.0) + history.top_up[:, b, k].sum()
+            if not history.taken_over_after[-1, b, k]:
+                lost[venue] -= max(history.final_equity[-1, b, k], 0.0)
+    return lost
+
+
+def troughs(maps: Maps, history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least price after stage 8, least after stage 7, first time of the former, by market [M]."""
+    markets = maps.market_asset.shape[0]
+    trough, wick, time = np.full(markets, np.inf), np.full(markets, np.inf), np.zeros(markets)
+    for m in range(markets):
+        for t in range(history.price.shape[0]):
+            wick[m] = min(wick[m], history.price_impact[t, m])
+            if history.price_after[t, m] < trough[m]:
+                trough[m] = history.price_after[t, m]
+                time[m] = (t + 1) * maps.step
+    return trough, wick, time
+
+
+def depeg_minutes(maps: Maps, history: History) -> np.ndarray:
+    """Minutes that each peg trades below each threshold [pegs, thresholds]."""
+    minutes = np.zeros((maps.peg_markets.shape[0], maps.thresholds.shape[0]))
+    for peg in range(minutes.shape[0]):
+        market = maps.peg_markets[peg]
+        for t in range(history.price.shape[0]):
+            redemption = math.exp(history.log_fundamental[t, maps.market_asset[market]])
+            for i in range(minutes.shape[1]):
+                if history.price_after[t, market] / redemption < maps.thresholds[i]:
+                    minutes[peg, i] += maps.step
+    return minutes
+
+
+def open_interest_change(maps: Maps, rules: Rules, history: History) -> float:
+    """Notional of all perps at the end over the start, less one; NaN without perps."""
+    start, end = 0.0, 0.0
+    for b in range(maps.perps.shape[0]):
+        for j in range(maps.perps.shape[1]):
+            if maps.perps[b, j] >= 0:
+                for k in range(maps.buckets):
+                    size = abs(rules.position[j, b, k])
+                    left = history.position_left[-1, j, b, k]
+                    start += size
+                    end += size * left * history.price_after[-1, maps.perps[b, j]]
+    return end / start - 1.0 if start > 0.0 else np.nan
+
+
+def least_margin_gap(maps: Maps, history: History) -> float:
+    """Least distance of equity to maintenance over maintenance, of cohorts not taken over."""
+    least = np.inf
+    for t in range(history.price.shape[0]):
+        for b in range(maps.perps.shape[0]):
+            for k in range(maps.buckets):
+                maintenance = history.maintenance[t, b, k]
+                if maintenance > 0.0 and not history.taken_over[t, b, k]:
+                    gap = abs(history.equity[t, b, k] - maintenance) / maintenance
+                    least = min(least, gap)
+    return least
+
+
+def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
+    """Relative distance to the other thresholds: fair margin, solvency, depeg, winners' profit.
+
+    Not an outcome of the model: a comparison of two implementations skips paths that come closer
+    to a jump than their rounding.
+    """
+    least = np.inf
+    for t in range(history.price.shape[0]):
+        for peg in range(maps.peg_markets.shape[0]):
+            market = maps.peg_markets[peg]
+            redemption = math.exp(history.log_fundamental[t, maps.market_asset[market]])
+            for threshold in maps.thresholds:
+                ratio = history.price_after[t, market] / redemption
+                least = min(least, abs(ratio - threshold))
+        for b in range(maps.perps.shape[0]):
+            venue = maps.book_venue[b]
+            deficits = history.adl_notional[t, venue] + history.socialised_loss[t, venue]
+            settled = deficits + history.unabsorbed_loss[t, venue]
+            for k in range(maps.buckets):
+                if history.taken_over[t, b, k]:
+                    continue
+                size = holdings(maps, rules, history, t, b, k, history.price[t])
+                if size == 0.0:
+                    continue
+                if history.fair_maintenance[t, b, k] > 0.0:
+                    fair = history.fair_equity[t, b, k] - history.fair_maintenance[t, b, k]
+                    least = min(least, abs(fair) / history.fair_maintenance[t, b, k])
+                if history.due[t, b, k]:
+                    if history.fair_maintenance_own[t, b, k] > 0.0:
+                        own = history.fair_maintenance_own[t, b, k]
+                        least = min(least, abs(history.fair_equity_own[t, b, k] - own) / own)
+                    least = min(least, abs(history.bankruptcy_equity[t, b, k]) / size)
+                elif rules.adl[venue] > 0.0 and settled > 0.0:
+                    for j in range(maps.perps.shape[1]):
+                        if maps.perps[b, j] >= 0:
+                            price = history.price_after[t, maps.perps[b, j]]
+                            least = min(least, abs(price / rules.entry[j, b] - 1.0))
+    return least
+
+
+def is_finite(history: History) -> bool:
+    """Whether every price, balance and margin of the path is a number."""
+    return (
+        np.isfinite(history.price_after).all()
+        and np.isfinite(history.price_impact).all()
+        and np.isfinite(history.index).all()
+        and np.isfinite(history.equity).all()
+        and np.isfinite(history.maintenance).all()
+        and np.isfinite(history.cash).all()
+        and np.isfinite(history.fund).all()
+        and np.isfinite(history.maker_cash).all()
+    )
+
+
+def status_of(rules: Rules, history: History, sold_at_last: bool) -> float:
+    """The flags of a path, added up."""
+    status = 1.0 if sold_at_last else 0.0
+    if history.displacement_impact.max() > 20.0 or history.displacement_healed.max() > 20.0:
+        status += 2.0
+    if rules.due_at_start != 0.0:
+        status += 4.0
+    if not is_finite(history):
+        status += 8.0
+    return status
+
+
+def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
+    """All outcomes of one path and policy."""
+    steps, markets = history.price.shape
+    start_prices = np.ones(markets)
+    by_market, forced = np.zeros(markets), np.zeros(steps)
+    collateral_sold = np.zeros(maps.is_pegged.shape[0])
+    units, longs, reported, accounts, compensation = 0.0, 0.0, 0.0, 0.0, 0.0
+    missed_liquidations, missed_loss = 0.0, 0.0
+    wrongful = np.zeros(2)
+    counted = np.zeros(rules.cash.shape, np.bool_)
+    missed = np.zeros(rules.cash.shape, np.bool_)
+    sold_at_last = False
+    for t in range(steps):
+        of_step = np.zeros(markets)
+        for b in range(maps.perps.shape[0]):
+            for k in range(maps.buckets):
+                of_cohort = forced_sales(maps, rules, history, t, b, k, history.price[t])
+                notional = of_cohort.sum()
+                of_step += of_cohort
+                units += forced_sales(maps, rules, history, t, b, k, start_prices).sum()
+                longs += forced_longs(maps, rules, history, t, b, k, history.price[t])
+                proceeds, lacking = collateral_sales(maps, rules, history, t, b, k)
+                collateral_sold += proceeds
+                if notional > 0.0 and not counted[b, k]:
+                    accounts += rules.accounts[b, k]
+                    counted[b, k] = True
+                if history.due[t, b, k] and t == steps - 1:
+                    sold_at_last = sold_at_last or notional > 0.0 or proceeds.sum() > 0.0
+                if is_wrongful(history, t, b, k):
+                    own_met = (
+                        history.fair_equity_own[t, b, k] >= history.fair_maintenance_own[t, b, k]
+                    )
+                    wrongful[0 if own_met else 1] += notional
+                    compensation += lacking
+                if is_missed(history, t, b, k) and not missed[b, k]:
+                    missed[b, k] = True
+                    missed_liquidations += holdings(maps, rules, history, t, b, k, history.price[t])
+        by_market += of_step
+        forced[t] = of_step.sum()
+        for m in range(markets):
+            reported += min(of_step[m], rules.feed_cap[m] * maps.step)
+    for b in range(maps.perps.shape[0]):
+        for k in range(maps.buckets):
+            if missed[b, k] and not history.taken_over_after[-1, b, k]:
+                missed_loss += max(0.0, -history.final_equity[-1, b, k])
+
+    total = forced.sum()
+    long_share, peak_share, peak_time = np.nan, np.nan, np.nan
+    if total > 0.0:
+        long_share = longs / total
+        end, peak_share = peak_window(forced, maps.window_steps)
+        peak_time = (end + 1) * maps.step
+    trough, wick, trough_time = troughs(maps, history)
+    trough_index = np.empty(history.index.shape[1])
+    for i in range(trough_index.shape[0]):
+        trough_index[i] = history.index[:, i].min()
+    return Outcomes(
+        total,
+        by_market,
+        units,
+        reported,
+        accounts,
+        long_share,
+        peak_share,
+        peak_time,
+        collateral_sold,
+        history.deficit.sum(),
+        history.insurance_drawn.sum(),
+        history.adl_loss.sum(),
+        history.socialised_loss.sum(),
+        history.unabsorbed_loss.sum(),
+        history.adl_notional.sum(),
+        history.adl_overshoot_contracts.sum(),
+        history.adl_overshoot_wealth.sum(),
+        equity_lost(maps, rules, history),
+        trough,
+        wick,
+        trough_time,
+        trough_index,
+        depeg_minutes(maps, history),
+        open_interest_change(maps, rules, history),
+        least_margin_gap(maps, history),
+        wrongful,
+        missed_liquidations,
+        missed_loss,
+        compensation,
+        status_of(rules, history, sold_at_last),
+        least_branch_gap(maps, rules, history),
+    )

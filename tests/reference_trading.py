@@ -1,0 +1,272 @@
+"""The oracle's liquidation orders, impact and healing: MODEL.md sections 2.6 to 2.8."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from reference_margin import (
+    collateral_value,
+    credit_of,
+    maintenance_of_slot,
+    perp_maintenance,
+)
+from reference_world import Maps, Rules, State
+
+SMALLEST = 1e-4  # fractions below this are closed at once
+
+
+# Stage 6: liquidation orders
+
+
+def pace_of(maps: Maps, rules: Rules, b: int) -> float:
+    """Largest fraction of a starting position that one step sells."""
+    return min(1.0, rules.pace[b] * maps.step)
+
+
+def perp_orders(
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    mark: np.ndarray,
+    equity: float,
+    maintenance: float,
+    b: int,
+    k: int,
+) -> np.ndarray:
+    """Fraction of each starting perp position that a due cohort closes [Jp]."""
+    pace = pace_of(maps, rules, b)
+    share = 1.0
+    if maps.is_target[b] and not state.taken_over[b, k]:
+        of_perps = perp_maintenance(maps, rules, rules.margin, state, mark, b, k)
+        target = rules.target[b]
+        share = 0.0
+        if of_perps > 0.0:
+            share = (target * maintenance - equity) / (target * of_perps)
+            share = min(max(share, 0.0), 1.0)
+    closed = np.zeros(maps.perps.shape[1])
+    for j in range(closed.shape[0]):
+        left = state.position_left[j, b, k]
+        if maps.perps[b, j] < 0:
+            continue
+        closed[j] = min(share * left, pace)
+        if closed[j] > 0.0 and left - closed[j] < SMALLEST:
+            closed[j] = left
+    return closed
+
+
+def cash_to_raise(
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    index: np.ndarray,
+    mark: np.ndarray,
+    equity: float,
+    maintenance: float,
+    closed: np.ndarray,
+    cash: float,
+    b: int,
+    k: int,
+) -> float:
+    """What a due cohort has to raise from collateral once its perps have traded."""
+    debt = max(-cash, 0.0)
+    if not maps.is_target[b]:
+        return debt
+    target = rules.target[b]
+    missing = target * maintenance - equity
+    for j in range(closed.shape[0]):
+        if closed[j] > 0.0:
+            slot = maintenance_of_slot(maps, rules, rules.margin, state, mark, j, b, k)
+            missing -= target * slot * closed[j] / state.position_left[j, b, k]
+    value = collateral_value(maps, rules, state, index, b, k)
+    credit = credit_of(maps, rules, rules.margin, state, index, b, k)
+    credit_share = credit / value if value > 0.0 else 0.0
+    gain = max(1.0 - credit_share + target * rules.margin.loan_rate[b], 1e-9)
+    return min(debt, max(0.0, missing) / gain)
+
+
+def collateral_orders(
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    index: np.ndarray,
+    mark: np.ndarray,
+    sale_price: np.ndarray,
+    due: bool,
+    equity: float,
+    maintenance: float,
+    closed: np.ndarray,
+    cash: float,
+    b: int,
+    k: int,
+) -> np.ndarray:
+    """Fraction of each starting collateral that a cohort sells [Jc]; `cash` is after its perps."""
+    sold = np.zeros(maps.collateral.shape[1])
+    if due:
+        worth = collateral_value(maps, rules, state, sale_price, b, k)
+        amount = worth
+        if not state.taken_over[b, k]:
+            amount = cash_to_raise(
+                maps, rules, state, index, mark, equity, maintenance, closed, cash, b, k
+            )
+        share = min(1.0, amount / worth) if worth > 0.0 else 0.0
+        for j in range(sold.shape[0]):
+            left = state.collateral_left[j, b, k]
+            if maps.collateral[b, j] < 0:
+                continue
+            sold[j] = min(share * left, pace_of(maps, rules, b))
+            if sold[j] > 0.0 and left - sold[j] < SMALLEST:
+                sold[j] = left
+    if maps.is_hedged[b]:
+        # The fraction of the short is the one the step began with: the spot leg lags one step.
+        lag = state.collateral_left[0, b, k] - state.position_left[0, b, k]
+        sold[0] = max(sold[0], lag)
+    return sold
+
+
+# Stage 7: impact
+
+
+def trade(
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    price: np.ndarray,
+    liquidity: np.ndarray,
+    sold: np.ndarray,
+    feedback: float,
+    perps: bool,
+    average: np.ndarray,
+) -> None:
+    """Moves the books of one kind by the net units sold and fills in their average prices."""
+    for m in range(price.shape[0]):
+        if maps.market_is_perp[m] != perps:
+            continue
+        change = feedback * sold[m] / (rules.depth[m] * liquidity[m])
+        state.displacement[m] += change
+        average[m] = price[m]
+        if change != 0.0:
+            average[m] = price[m] * -math.expm1(-change) / change
+
+
+def settle_perps(
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    average: np.ndarray,
+    closed: np.ndarray,
+    b: int,
+    k: int,
+) -> None:
+    """Books the closed perps of a cohort; the fee goes to its venue's fund."""
+    for j in range(closed.shape[0]):
+        market = maps.perps[b, j]
+        if market < 0:
+            continue
+        units = closed[j] * rules.position[j, b, k]
+        fee = rules.fee[b] * abs(units) * average[market]
+        state.cash[b, k] += units * (average[market] - rules.entry[j, b]) - fee
+        state.fund[maps.book_venue[b]] += fee
+        state.maker_units[market] += units
+        state.maker_cash[market] -= units * average[market]
+        state.position_left[j, b, k] -= closed[j]
+
+
+def settle_collateral(
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    average_sale: np.ndarray,
+    due: bool,
+    sold: np.ndarray,
+    b: int,
+    k: int,
+) -> None:
+    """Books the sold collateral of a cohort; the fee, if it is due, goes to its venue's fund."""
+    for j in range(sold.shape[0]):
+        entry = maps.collateral[b, j]
+        if entry < 0:
+            continue
+        proceeds = sold[j] * rules.collateral[j, b, k] * average_sale[entry]
+        fee = rules.collateral_fee[b] * proceeds if due else 0.0
+        state.cash[b, k] += proceeds - fee
+        state.fund[maps.book_venue[b]] += fee
+        state.collateral_left[j, b, k] -= sold[j]
+
+
+# Stage 8: healing
+
+
+def resilience(maps: Maps, rules: Rules, state: State, liquidity: np.ndarray) -> None:
+    """Books fill again."""
+    for m in range(liquidity.shape[0]):
+        age = maps.step * liquidity[m] / rules.resilience_half_life[m]
+        state.displacement[m] *= 2.0**-age
+
+
+def basis_trade(
+    maps: Maps, rules: Rules, state: State, liquidity: np.ndarray, feedback: float
+) -> None:
+    """The same units are bought on the cheaper and sold on the dearer of spot and perp."""
+    y = state.displacement
+    for pair in range(maps.basis_pairs.shape[0]):
+        spot, perp = maps.basis_pairs[pair, 0], maps.basis_pairs[pair, 1]
+        spot_impact = feedback / (rules.depth[spot] * liquidity[spot])
+        perp_impact = feedback / (rules.depth[perp] * liquidity[perp])
+        if spot_impact + perp_impact == 0.0:
+            continue
+        share = 1.0 - 2.0 ** -(maps.step / rules.basis_half_life[pair])
+        units = share * (y[perp] - y[spot]) / (spot_impact + perp_impact)
+        y[perp] -= units * perp_impact
+        y[spot] += units * spot_impact
+
+
+def cross_venue_trade(
+    maps: Maps, rules: Rules, state: State, liquidity: np.ndarray, gate_open: np.ndarray
+) -> None:
+    """Spot books of an asset at open venues move towards their mean, as capital allows."""
+    y = state.displacement
+    for group in range(maps.arbitrage_groups.shape[0]):
+        markets = maps.arbitrage_groups[group]
+        total, mean = 0.0, 0.0
+        for m in markets:
+            if m >= 0:
+                weight = gate_open[maps.market_venue[m]] * rules.depth[m] * liquidity[m]
+                total += weight
+                mean += weight * y[m]
+        if total == 0.0:
+            continue
+        mean /= total
+        share = 1.0 - 2.0 ** -(maps.step / rules.arbitrage_half_life[group])
+        change = np.zeros(markets.shape[0])
+        bought = 0.0
+        for i in range(markets.shape[0]):
+            m = markets[i]
+            if m >= 0:
+                change[i] = gate_open[maps.market_venue[m]] * share * (mean - y[m])
+                bought += max(0.0, -change[i]) * rules.depth[m] * liquidity[m]
+        if bought == 0.0:
+            continue
+        scale = min(1.0, rules.arbitrage_capital[group] * maps.step / bought)
+        for i in range(markets.shape[0]):
+            if markets[i] >= 0:
+                y[markets[i]] += scale * change[i]
+
+
+def redemption_trade(
+    maps: Maps, rules: Rules, state: State, liquidity: np.ndarray, gate_open: np.ndarray
+) -> None:
+    """A discounted pegged asset is bought at open venues and redeemed, as capacity allows."""
+    y = state.displacement
+    for p in range(maps.pegged.shape[0]):
+        wanted = 0.0
+        for m in range(y.shape[0]):
+            if maps.market_asset[m] == maps.pegged[p] and not maps.market_is_perp[m]:
+                opened = gate_open[maps.market_venue[m]]
+                wanted += opened * max(0.0, y[m]) * rules.depth[m] * liquidity[m]
+        if wanted == 0.0:
+            continue
+        share = min(1.0, rules.redemption_capacity[p] * maps.step / wanted)
+        for m in range(y.shape[0]):
+            if maps.market_asset[m] == maps.pegged[p] and not maps.market_is_perp[m]:
+                y[m] -= share * gate_open[maps.market_venue[m]] * max(0.0, y[m])

@@ -1,0 +1,390 @@
+"""The oracle's view of a world and a policy: named tuples of plain arrays, which Numba understands.
+
+Every map of `Layout` becomes an integer array padded with -1, every kind an integer code, every
+leaf a contiguous float64 array. NumPy only, and nothing of the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+INDEX, LAST, MEDIAN = 0, 1, 2
+LAWS = {"fixed": 0, "normal": 1, "lognormal": 2, "generalised_pareto": 3}
+MARKS = {"": -1, "index": INDEX, "last": LAST, "median": MEDIAN}
+
+
+class Maps(NamedTuple):
+    """`Layout` as arrays."""
+
+    market_venue: np.ndarray  # [M]
+    market_asset: np.ndarray  # [M]
+    market_is_perp: np.ndarray  # [M] bool
+    market_quote: np.ndarray  # [M]
+    entry_asset: np.ndarray  # [I]
+    sources: np.ndarray  # [I, S]
+    references: np.ndarray  # [I, references]
+    reference_shares: np.ndarray  # [I, references]
+    sale_shares: np.ndarray  # [I, M]
+    book_venue: np.ndarray  # [B]
+    perps: np.ndarray  # [B, Jp]
+    collateral: np.ndarray  # [B, Jc]
+    is_hedged: np.ndarray  # [B] bool
+    is_target: np.ndarray  # [B] bool
+    is_loan: np.ndarray  # [B] bool
+    perp_index: np.ndarray  # [M]
+    mark_kind: np.ndarray  # [M]
+    basis_pairs: np.ndarray  # [pairs, 2]
+    arbitrage_groups: np.ndarray  # [groups, members]
+    pegged: np.ndarray  # [pegged] assets
+    is_pegged: np.ndarray  # [A] bool
+    peg_markets: np.ndarray  # [pegs]
+    thresholds: np.ndarray  # [thresholds]
+    buckets: int
+    step: float
+    steps: int
+    draw_step: float
+    window_steps: int
+
+
+class Margin(NamedTuple):
+    """`MarginRules` of one policy."""
+
+    rate: np.ndarray  # [Jp, R, B]
+    deduction: np.ndarray  # [Jp, R, B]
+    ratio: np.ndarray  # [Jc, R, B]
+    addition: np.ndarray  # [Jc, R, B]
+    loan_rate: np.ndarray  # [B]
+
+
+class Rules(NamedTuple):
+    """One entry of the policy axis."""
+
+    position: np.ndarray  # [Jp, B, K]
+    entry: np.ndarray  # [Jp, B]
+    collateral: np.ndarray  # [Jc, B, K]
+    cash: np.ndarray  # [B, K]
+    accounts: np.ndarray  # [B, K]
+    budget: np.ndarray  # [B, K]
+    weight: np.ndarray  # [S, I]
+    reference_weight: np.ndarray  # [I]
+    redemption_weight: np.ndarray  # [I]
+    clamp: np.ndarray  # [I]
+    smoothing: np.ndarray  # [I]
+    floor: np.ndarray  # [I]
+    basis_smoothing: np.ndarray  # [M]
+    margin: Margin
+    baseline_margin: Margin
+    top_up_rate: np.ndarray  # [B]
+    top_up_warn: np.ndarray  # [B]
+    pace: np.ndarray  # [B]
+    target: np.ndarray  # [B]
+    fee: np.ndarray  # [B]
+    collateral_fee: np.ndarray  # [B]
+    depth: np.ndarray  # [M]
+    sensitivity: np.ndarray  # [M]
+    displacement: np.ndarray  # [M]
+    resilience_half_life: np.ndarray  # [M]
+    basis_half_life: np.ndarray  # [pairs]
+    arbitrage_half_life: np.ndarray  # [groups]
+    arbitrage_capital: np.ndarray  # [groups]
+    redemption_capacity: np.ndarray  # [pegged]
+    fund: np.ndarray  # [V]
+    adl: np.ndarray  # [V]
+    feed_cap: np.ndarray  # [M]
+    due_at_start: float
+
+
+class Shocks(NamedTuple):
+    """The numbers of `World`; mechanisms that are off have rate 0."""
+
+    loading: np.ndarray  # [A, factor]
+    drift: np.ndarray  # [A]
+    anchor: np.ndarray  # [A, A]
+    law: int
+    a: float
+    b: float
+    c: float
+    cap: float
+    start: float
+    latest: float
+    macro_loading: np.ndarray  # [A]
+    duration: float
+    rebound: float
+    rebound_delay: float
+    rebound_half_life: float
+    volatility_multiplier: float
+    volatility_half_life: float
+    jump_rate: float
+    jump_mean: float
+    jump_deviation: float
+    jump_loading: np.ndarray  # [A]
+    drop_lowest: float
+    drop_highest: float
+    drop_correlation: float
+    drop_onset: float
+    drop_hold: float
+    drop_half_life: float
+    outage_venue: np.ndarray  # [outages]
+    outage_random: np.ndarray  # [outages] bool
+    outage_start: np.ndarray  # [outages]
+    outage_length: np.ndarray  # [outages]
+    outage_rate: np.ndarray  # [outages]
+
+
+def floats(values: Any) -> np.ndarray:
+    """A contiguous float64 copy."""
+    return np.ascontiguousarray(np.array(values, dtype=np.float64))
+
+
+def integers(values: Any) -> np.ndarray:
+    """A contiguous int64 copy."""
+    return np.ascontiguousarray(np.array(values, dtype=np.int64))
+
+
+def padded(rows: Any, fill: float = -1, dtype: type = np.int64) -> np.ndarray:
+    """Rows of unequal length as a rectangle."""
+    width = max((len(row) for row in rows), default=0)
+    table = np.full((len(rows), width), fill, dtype)
+    for table_row, row in zip(table, rows, strict=True):
+        table_row[: len(row)] = row
+    return table
+
+
+def maps_of(layout: Any) -> Maps:
+    """`Layout` as arrays."""
+    sale_shares = np.zeros((len(layout.indices), len(layout.markets)))
+    for entry, sales in enumerate(layout.sales):
+        for market, share in sales:
+            sale_shares[entry, market] += share
+    is_pegged = np.zeros(len(layout.assets), bool)
+    is_pegged[list(layout.pegged)] = True
+    return Maps(
+        market_venue=integers([m.venue for m in layout.markets]),
+        market_asset=integers([m.asset for m in layout.markets]),
+        market_is_perp=np.array([m.kind == "perp" for m in layout.markets], bool),
+        market_quote=integers([m.quote for m in layout.markets]),
+        entry_asset=integers([i.asset for i in layout.indices]),
+        sources=padded([i.sources for i in layout.indices]),
+        references=padded([i.references for i in layout.indices]),
+        reference_shares=padded([i.reference_shares for i in layout.indices], 0, np.float64),
+        sale_shares=sale_shares,
+        book_venue=integers([b.venue for b in layout.books]),
+        perps=padded([b.perps for b in layout.books]),
+        collateral=padded([b.collateral for b in layout.books]),
+        is_hedged=np.array([b.hedged for b in layout.books], bool),
+        is_target=np.array([b.target for b in layout.books], bool),
+        is_loan=np.array([not b.perps for b in layout.books], bool),
+        perp_index=integers(layout.perp_index),
+        mark_kind=integers([MARKS[kind] for kind in layout.mark_kinds]),
+        basis_pairs=integers(layout.basis_pairs).reshape(-1, 2),
+        arbitrage_groups=padded(layout.arbitrage_groups),
+        pegged=integers(layout.pegged),
+        is_pegged=is_pegged,
+        peg_markets=integers(layout.peg_markets),
+        thresholds=floats(layout.thresholds),
+        buckets=int(layout.buckets),
+        step=float(layout.step),
+        steps=int(layout.steps),
+        draw_step=float(layout.draw_step),
+        window_steps=int(layout.window_steps),
+    )
+
+
+def margin_of(rules: Any, policy: int) -> Margin:
+    """`MarginRules` of one policy, without the axis of buckets."""
+    return Margin(
+        rate=floats(rules.rate[..., 0, policy]),
+        deduction=floats(rules.deduction[..., 0, policy]),
+        ratio=floats(rules.ratio[..., 0, policy]),
+        addition=floats(rules.addition[..., 0, policy]),
+        loan_rate=floats(rules.loan_rate[..., 0, policy]),
+    )
+
+
+def rules_of(policies: Any, policy: int) -> Rules:
+    """One entry of the policy axis, without the axes that are kept for broadcasting."""
+    books, index, healing = policies.books, policies.index, policies.healing
+    liquidation, impact = policies.liquidation, policies.impact
+    return Rules(
+        position=floats(books.position[..., policy]),
+        entry=floats(books.entry[..., 0, policy]),
+        collateral=floats(books.collateral[..., policy]),
+        cash=floats(books.cash[..., policy]),
+        accounts=floats(books.accounts[..., policy]),
+        budget=floats(books.budget[..., policy]),
+        weight=floats(index.weight[..., policy]),
+        reference_weight=floats(index.reference_weight[..., policy]),
+        redemption_weight=floats(index.redemption_weight[..., policy]),
+        clamp=floats(index.clamp[..., policy]),
+        smoothing=floats(index.smoothing[..., policy]),
+        floor=floats(index.floor[..., policy]),
+        basis_smoothing=floats(index.basis_smoothing[..., policy]),
+        margin=margin_of(policies.margin, policy),
+        baseline_margin=margin_of(policies.baseline_margin, policy),
+        top_up_rate=floats(policies.top_up.rate[..., 0, policy]),
+        top_up_warn=floats(policies.top_up.warn[..., 0, policy]),
+        pace=floats(liquidation.pace[..., 0, policy]),
+        target=floats(liquidation.target[..., 0, policy]),
+        fee=floats(liquidation.fee[..., 0, policy]),
+        collateral_fee=floats(liquidation.collateral_fee[..., 0, policy]),
+        depth=floats(impact.depth[..., policy]),
+        sensitivity=floats(impact.sensitivity[..., policy]),
+        displacement=floats(impact.displacement[..., policy]),
+        resilience_half_life=floats(healing.resilience_half_life[..., policy]),
+        basis_half_life=floats(healing.basis_half_life[..., policy]),
+        arbitrage_half_life=floats(healing.arbitrage_half_life[..., policy]),
+        arbitrage_capital=floats(healing.arbitrage_capital[..., policy]),
+        redemption_capacity=floats(healing.redemption_capacity[..., policy]),
+        fund=floats(policies.backstop.fund[..., policy]),
+        adl=floats(policies.backstop.adl[..., policy]),
+        feed_cap=floats(policies.reporting.feed_cap[..., policy]),
+        due_at_start=float(policies.reporting.due_at_start[policy]),
+    )
+
+
+def shocks_of(world: Any) -> Shocks:
+    """The numbers of `World`."""
+    macro, merton, liquidity, outages = world.macro, world.merton, world.liquidity, world.outages
+    no_jumps = np.zeros(len(world.layout.assets))
+    return Shocks(
+        loading=floats(world.loading),
+        drift=floats(world.drift),
+        anchor=floats(world.anchor),
+        law=LAWS[macro.law],
+        a=float(macro.a),
+        b=float(macro.b),
+        c=float(macro.c),
+        cap=float(macro.cap),
+        start=float(macro.start),
+        latest=float(macro.latest),
+        macro_loading=floats(macro.loading),
+        duration=float(macro.duration),
+        rebound=float(macro.rebound),
+        rebound_delay=float(macro.rebound_delay),
+        rebound_half_life=float(macro.rebound_half_life),
+        volatility_multiplier=float(macro.volatility_multiplier),
+        volatility_half_life=float(macro.volatility_half_life),
+        jump_rate=0.0 if merton is None else float(merton.rate),
+        jump_mean=0.0 if merton is None else float(merton.mean),
+        jump_deviation=0.0 if merton is None else float(merton.deviation),
+        jump_loading=no_jumps if merton is None else floats(merton.loading),
+        drop_lowest=float(liquidity.lowest),
+        drop_highest=float(liquidity.highest),
+        drop_correlation=float(liquidity.correlation),
+        drop_onset=float(liquidity.onset),
+        drop_hold=float(liquidity.hold),
+        drop_half_life=float(liquidity.half_life),
+        outage_venue=integers([o.venue for o in outages]),
+        outage_random=np.array([o.random for o in outages], bool),
+        outage_start=floats([o.start for o in outages]),
+        outage_length=floats([o.length for o in outages]),
+        outage_rate=floats([o.rate for o in outages]),
+    )
+
+
+class State(NamedTuple):
+    """What one step passes to the next, of one path and policy; the step changes it in place."""
+
+    cash: np.ndarray  # [B, K]
+    position_left: np.ndarray  # [Jp, B, K]
+    collateral_left: np.ndarray  # [Jc, B, K]
+    budget: np.ndarray  # [B, K]
+    taken_over: np.ndarray  # [B, K] bool
+    displacement: np.ndarray  # [M]
+    last_price: np.ndarray  # [M]
+    smoothed_index: np.ndarray  # [I]
+    basis: np.ndarray  # [M]
+    maker_units: np.ndarray  # [M]
+    maker_cash: np.ndarray  # [M]
+    fund: np.ndarray  # [V]
+
+
+class History(NamedTuple):
+    """Every value of every stage of one path and policy; the observation reads nothing else."""
+
+    log_fundamental: np.ndarray  # [T, A] stage 1
+    liquidity: np.ndarray  # [T, M] the multiplier l of depth
+    gate_open: np.ndarray  # [T, V]
+    price: np.ndarray  # [T, M] stage 2
+    reference: np.ndarray  # [T, I] stage 3, NaN without references
+    raw_index: np.ndarray  # [T, I]
+    index: np.ndarray  # [T, I]
+    fair: np.ndarray  # [T, I]
+    mark: np.ndarray  # [T, M], NaN for spot
+    position_before: np.ndarray  # [T, Jp, B, K] fraction left when the step begins
+    collateral_before: np.ndarray  # [T, Jc, B, K]
+    taken_over: np.ndarray  # [T, B, K] bool, when the step begins
+    equity: np.ndarray  # [T, B, K] stage 4
+    maintenance: np.ndarray  # [T, B, K]
+    due: np.ndarray  # [T, B, K] bool
+    fair_equity: np.ndarray  # [T, B, K] at fair prices under the baseline's rules
+    fair_maintenance: np.ndarray  # [T, B, K]
+    fair_equity_own: np.ndarray  # [T, B, K] at fair prices under the policy's rules
+    fair_maintenance_own: np.ndarray  # [T, B, K]
+    top_up: np.ndarray  # [T, B, K] stage 5
+    position_sold: np.ndarray  # [T, Jp, B, K] stage 6, fraction of the starting position
+    collateral_sold: np.ndarray  # [T, Jc, B, K]
+    sold: np.ndarray  # [T, M] net units Q
+    displacement_impact: np.ndarray  # [T, M] y after stage 7
+    price_impact: np.ndarray  # [T, M] price after stage 7
+    average_price: np.ndarray  # [T, M]
+    displacement_healed: np.ndarray  # [T, M] y after stage 8
+    price_after: np.ndarray  # [T, M] price after stage 8
+    bankruptcy_equity: np.ndarray  # [T, B, K] stage 9, before anything is settled
+    deficit: np.ndarray  # [T, B, K]
+    adl_charge: np.ndarray  # [T, B, K] loss taken as a winner
+    socialised_charge: np.ndarray  # [T, B, K]
+    insurance_drawn: np.ndarray  # [T, V]
+    adl_loss: np.ndarray  # [T, V] of cohorts and market makers
+    adl_notional: np.ndarray  # [T, V]
+    adl_overshoot_contracts: np.ndarray  # [T, V]
+    adl_overshoot_wealth: np.ndarray  # [T, V]
+    socialised_loss: np.ndarray  # [T, V]
+    unabsorbed_loss: np.ndarray  # [T, V]
+    final_equity: np.ndarray  # [T, B, K] bankruptcy equity after stage 9
+    cash: np.ndarray  # [T, B, K] the state after the step
+    position_left: np.ndarray  # [T, Jp, B, K]
+    collateral_left: np.ndarray  # [T, Jc, B, K]
+    budget: np.ndarray  # [T, B, K]
+    taken_over_after: np.ndarray  # [T, B, K] bool
+    fund: np.ndarray  # [T, V]
+    maker_units: np.ndarray  # [T, M]
+    maker_cash: np.ndarray  # [T, M]
+
+
+class Outcomes(NamedTuple):
+    """What one path and policy leaves behind: MODEL.md section 2.10."""
+
+    liquidated_notional: float
+    liquidated_notional_by_market: np.ndarray  # [M]
+    liquidated_units: float
+    reported_liquidations: float
+    liquidated_accounts: float
+    long_share: float
+    peak_window_share: float
+    peak_time: float
+    collateral_sold: np.ndarray  # [A]
+    bad_debt: float
+    insurance_drawn: float
+    adl_loss: float
+    socialised_loss: float
+    unabsorbed_loss: float
+    adl_notional: float
+    adl_overshoot_contracts: float
+    adl_overshoot_wealth: float
+    equity_lost: np.ndarray  # [V]
+    trough_price: np.ndarray  # [M]
+    wick_price: np.ndarray  # [M]
+    trough_time: np.ndarray  # [M]
+    trough_index: np.ndarray  # [I]
+    depeg_minutes: np.ndarray  # [pegs, thresholds]
+    open_interest_change: float
+    least_margin_gap: float
+    wrongful_liquidations: np.ndarray  # [cause] index, margin
+    missed_liquidations: float
+    missed_loss: float
+    compensation: float
+    status: float
+    least_branch_gap: float  # not in the model: nearness to any other threshold, for comparisons

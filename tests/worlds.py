@@ -1,0 +1,537 @@
+"""Worlds made by hand and at random, straight from the dataclasses with NumPy leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from deleverage.policy import (
+    BackstopRules,
+    Books,
+    HealingRules,
+    ImpactRules,
+    IndexRules,
+    LiquidationRules,
+    MarginRules,
+    Policy,
+    Reporting,
+    TopUpRules,
+)
+from deleverage.state import Draws
+from deleverage.world import (
+    INFINITE_DEPTH,
+    Book,
+    IndexEntry,
+    Layout,
+    Liquidity,
+    Macro,
+    Market,
+    Merton,
+    Outage,
+    World,
+)
+
+NEVER = 1e30
+
+
+def per_slot(layout: Layout, rows: Any, slots: int, policies: int = 1) -> np.ndarray:
+    """Numbers of books `[book][slot][bucket]` as `[slot, book, bucket, policy]`, the rest 0."""
+    table = np.zeros((slots, len(layout.books), layout.buckets, policies))
+    for book, row in enumerate(rows):
+        for slot, values in enumerate(row):
+            table[slot, book] = np.asarray(values, float)[:, None]
+    return table
+
+
+def perp_slots(layout: Layout) -> int:
+    """Perp slots of the book that has most."""
+    return max(len(book.perps) for book in layout.books)
+
+
+def collateral_slots(layout: Layout) -> int:
+    """Collateral slots of the book that has most."""
+    return max(len(book.collateral) for book in layout.books)
+
+
+# A tiny world
+
+TINY_LAYOUT = Layout(
+    venues=("exchange", "elsewhere"),
+    assets=("USD", "BTC", "USDe"),
+    pegged=(2,),
+    markets=(
+        Market(0, 1, "spot"),
+        Market(1, 1, "spot"),
+        Market(0, 2, "spot"),
+        Market(1, 2, "spot"),
+        Market(0, 1, "perp"),
+    ),
+    indices=(
+        IndexEntry(0, 1, sources=(0, 1), references=(1,), reference_shares=(1.0,)),
+        IndexEntry(0, 2, sources=(2, 3), references=(3,), reference_shares=(1.0,)),
+    ),
+    books=(
+        Book(0, perps=(4,), collateral=(1,)),
+        Book(0, perps=(4,), collateral=(1,)),
+        Book(0, perps=(), collateral=(1,)),
+    ),
+    buckets=3,
+    perp_index=(-1, -1, -1, -1, 0),
+    mark_kinds=("", "", "", "", "index"),
+    sales=(((0, 1.0),), ((2, 1.0),)),
+    basis_pairs=((0, 4),),
+    arbitrage_groups=((0, 1), (2, 3)),
+    pegs=((0, 2),),
+    peg_markets=(2,),
+    step=0.5,
+    steps=8,
+    draw_step=0.5,
+    window_steps=4,
+)
+
+
+def quiet_shocks(layout: Layout) -> dict[str, Any]:
+    """World fields without any exogenous movement; pegged assets are anchored to the numeraire."""
+    assets = len(layout.assets)
+    anchor = np.eye(assets)
+    for asset in layout.pegged:
+        anchor[asset, asset], anchor[asset, 0] = 0.0, 1.0
+    return {
+        "loading": np.zeros((assets, 1)),
+        "drift": np.zeros(assets),
+        "anchor": anchor,
+        "macro": Macro(
+            law="fixed",
+            a=0.0,
+            b=1.0,
+            c=0.0,
+            cap=NEVER,
+            start=0.0,
+            latest=0.0,
+            loading=np.zeros(assets),
+            duration=0.0,
+            rebound=0.0,
+            rebound_delay=0.0,
+            rebound_half_life=1.0,
+            volatility_multiplier=1.0,
+            volatility_half_life=1.0,
+        ),
+        "merton": None,
+        "liquidity": Liquidity(
+            lowest=0.0, highest=0.0, correlation=0.0, onset=0.0, hold=0.0, half_life=NEVER
+        ),
+        "outages": (),
+    }
+
+
+def neutral_policy(layout: Layout, policies: int = 1, tiers: int = 1, sources: int = 2) -> Policy:
+    """Empty books under rules that do nothing: own-book index, no healing, infinite depth."""
+    books, entries, markets = len(layout.books), len(layout.indices), len(layout.markets)
+    jp, jc, k, p = perp_slots(layout), collateral_slots(layout), layout.buckets, policies
+    weight = np.zeros((sources, entries, p))
+    weight[0] = 1.0
+    margin = MarginRules(
+        rate=np.zeros((jp, tiers, books, 1, p)),
+        deduction=np.zeros((jp, tiers, books, 1, p)),
+        ratio=np.ones((jc, tiers, books, 1, p)),
+        addition=np.zeros((jc, tiers, books, 1, p)),
+        loan_rate=np.zeros((books, 1, p)),
+    )
+    return Policy(
+        books=Books(
+            position=np.zeros((jp, books, k, p)),
+            entry=np.ones((jp, books, 1, p)),
+            collateral=np.zeros((jc, books, k, p)),
+            cash=np.zeros((books, k, p)),
+            accounts=np.ones((books, k, p)),
+            budget=np.zeros((books, k, p)),
+        ),
+        index=IndexRules(
+            weight=weight,
+            reference_weight=np.zeros((entries, p)),
+            redemption_weight=np.zeros((entries, p)),
+            clamp=np.full((entries, p), NEVER),
+            smoothing=np.ones((entries, p)),
+            floor=np.zeros((entries, p)),
+            basis_smoothing=np.ones((markets, p)),
+        ),
+        margin=margin,
+        baseline_margin=margin,
+        top_up=TopUpRules(rate=np.zeros((books, 1, p)), warn=np.ones((books, 1, p))),
+        liquidation=LiquidationRules(
+            pace=np.full((books, 1, p), NEVER),
+            target=np.full((books, 1, p), 1.5),
+            fee=np.zeros((books, 1, p)),
+            collateral_fee=np.zeros((books, 1, p)),
+        ),
+        impact=ImpactRules(
+            depth=np.full((markets, p), INFINITE_DEPTH),
+            sensitivity=np.zeros((markets, p)),
+            displacement=np.zeros((markets, p)),
+        ),
+        healing=HealingRules(
+            resilience_half_life=np.full((markets, p), NEVER),
+            basis_half_life=np.full((len(layout.basis_pairs), p), NEVER),
+            arbitrage_half_life=np.full((len(layout.arbitrage_groups), p), NEVER),
+            arbitrage_capital=np.zeros((len(layout.arbitrage_groups), p)),
+            redemption_capacity=np.zeros((len(layout.pegged), p)),
+        ),
+        backstop=BackstopRules(
+            fund=np.zeros((len(layout.venues), p)), adl=np.ones((len(layout.venues), p))
+        ),
+        reporting=Reporting(feed_cap=np.full((markets, p), NEVER), due_at_start=np.zeros(p)),
+    )
+
+
+def changed(node: Any, path: list[str], value: Any) -> Any:
+    """A copy with the field at `path` replaced, numbers broadcast to the shape they replace."""
+    old = getattr(node, path[0])
+    if len(path) > 1:
+        new = changed(old, path[1:], value)
+    elif isinstance(old, np.ndarray) and np.ndim(value) == 0:
+        new = np.full(old.shape, float(value))
+    elif isinstance(old, np.ndarray):
+        new = np.asarray(value, float)
+    else:
+        new = value
+    return dataclasses.replace(node, **{path[0]: new})
+
+
+def with_changes(world: World, policy: Policy, **changes: Any) -> tuple[World, Policy]:
+    """Both with `part__field=value` replaced; `layout__...`, `macro__...` belong to the world.
+
+    A change of `margin` is made to `baseline_margin` too unless that is changed by name.
+    """
+    for name, value in changes.items():
+        path = name.split("__")
+        if path[0] in {field.name for field in dataclasses.fields(policy)}:
+            policy = changed(policy, path, value)
+            if path[0] == "margin" and f"baseline_{name}" not in changes:
+                policy = changed(policy, ["baseline_margin", *path[1:]], value)
+        else:
+            world = changed(world, path, value)
+    return world, policy
+
+
+def tiny_world(**changes: Any) -> tuple[World, Policy]:
+    """Two venues, BTC and USDe, a perp: longs on USDe collateral, matched shorts, a USDe loop.
+
+    Nothing moves, heals or is due until a change says so: `tiny_world(impact__depth=500.0,
+    books__cash=...)`. Scalars fill a leaf, arrays replace it.
+    """
+    layout = TINY_LAYOUT
+    neutral = neutral_policy(layout)
+    longs, shorts, loop = [100.0, 80.0, 60.0], [-100.0, -80.0, -60.0], [0.0, 0.0, 0.0]
+    pledged = [[30.0, 16.0, 9.0], [60.0, 48.0, 36.0], [50.0, 50.0, 50.0]]
+    cash = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [-30.0, -38.0, -42.0]]
+    world, policy = with_changes(
+        World(layout=layout, **quiet_shocks(layout)),
+        neutral,
+        books__position=per_slot(layout, [[longs], [shorts], [loop]], 1),
+        books__collateral=per_slot(layout, [[row] for row in pledged], 1),
+        books__cash=np.array(cash)[..., None],
+        margin__rate=0.05,
+        margin__ratio=0.95,
+        margin__loan_rate=0.05,
+    )
+    return with_changes(world, policy, **changes)
+
+
+def flat_inputs(world: World, log_fundamental: Any = None) -> dict[str, np.ndarray]:
+    """Inputs of one path with full depth and open gates; `log_fundamental` [T, A], 0 by default."""
+    layout = world.layout
+    moves = np.zeros((layout.steps, len(layout.assets)))
+    if log_fundamental is not None:
+        moves = moves + np.asarray(log_fundamental, float)
+    return {
+        "log_fundamental": moves[..., None],
+        "liquidity_drop": np.zeros((layout.steps, 1)),
+        "gate_open": np.ones((layout.steps, len(layout.venues), 1)),
+    }
+
+
+# Random worlds of one shape
+
+USD, ETH, ALT, WBETH, USDE = range(5)
+RANDOM_LAYOUT = Layout(
+    venues=("exchange", "perps", "elsewhere"),
+    assets=("USD", "ETH", "ALT", "WBETH", "USDe"),
+    pegged=(WBETH, USDE),
+    markets=(
+        Market(0, ETH, "spot"),
+        Market(1, ETH, "spot"),
+        Market(2, ETH, "spot"),
+        Market(0, WBETH, "spot"),
+        Market(0, WBETH, "spot", quote=0),
+        Market(2, WBETH, "spot"),
+        Market(0, USDE, "spot"),
+        Market(1, USDE, "spot"),
+        Market(1, ALT, "spot"),
+        Market(0, ETH, "perp"),
+        Market(1, ETH, "perp"),
+        Market(1, ALT, "perp"),
+    ),
+    indices=(
+        IndexEntry(0, ETH, sources=(0, 2), references=(1, 2), reference_shares=(0.45, 0.55)),
+        IndexEntry(0, WBETH, sources=(3, 4, 5), references=(5,), reference_shares=(1.0,)),
+        IndexEntry(0, USDE, sources=(6, 7), references=(7,), reference_shares=(1.0,)),
+        IndexEntry(1, ETH, sources=(1,), references=(0, 2), reference_shares=(0.5, 0.5)),
+        IndexEntry(1, USDE, sources=(7,), references=(6,), reference_shares=(1.0,)),
+        IndexEntry(1, ALT, sources=(8,), references=(), reference_shares=()),
+    ),
+    books=(
+        Book(0, perps=(9,), collateral=(1, 2)),  # longs on staked and synthetic collateral
+        Book(0, perps=(9,), collateral=(0,), hedged=True),
+        Book(0, perps=(), collateral=(2,), target=True),  # loop
+        Book(1, perps=(10, 11), collateral=(4,), target=True),
+        Book(1, perps=(10, 11), collateral=(4,)),
+    ),
+    buckets=4,
+    perp_index=(-1,) * 9 + (0, 3, 5),
+    mark_kinds=("",) * 9 + ("median", "index", "last"),
+    sales=(
+        ((0, 1.0),),
+        ((3, 0.6), (4, 0.4)),
+        ((6, 1.0),),
+        ((1, 1.0),),
+        ((7, 1.0),),
+        ((8, 1.0),),
+    ),
+    basis_pairs=((0, 9), (1, 10), (8, 11)),
+    arbitrage_groups=((0, 1, 2), (3, 5), (6, 7)),
+    pegs=((0, WBETH), (0, USDE), (1, USDE)),
+    peg_markets=(3, 6, 7),
+    step=0.5,
+    steps=12,
+    draw_step=0.5,
+    window_steps=5,
+)
+
+
+def random_shocks(rng: np.random.Generator, law: str) -> dict[str, Any]:
+    """World fields: a fall of a few to a few dozen percent, thin books, shut gates."""
+    anchor = np.diag([0.0, 1.0, 1.0, 0.0, 0.0])
+    anchor[WBETH, ETH] = anchor[USDE, USD] = 1.0
+    loading = np.zeros((5, 2))
+    loading[ETH] = rng.uniform(0.001, 0.01), 0.0
+    loading[ALT] = rng.uniform(0.001, 0.01, 2)
+    size = rng.choice([0.15, 1.0, 3.0], p=[0.3, 0.5, 0.2])
+    a = size * {"normal": 0.15, "generalised_pareto": 0.05}.get(law, 0.12) * rng.uniform(0.5, 2.0)
+    return {
+        "loading": loading,
+        "drift": np.array([0.0, *rng.uniform(-0.005, 0.005, 2), 0.0, 0.0]),
+        "anchor": anchor,
+        "macro": Macro(
+            law=law,
+            a=a,
+            b=rng.uniform(0.3, 0.6) if law == "lognormal" else size * rng.uniform(0.02, 0.08),
+            c=rng.uniform(0.05, 0.5),
+            cap=0.6,
+            start=rng.uniform(0.0, 1.0),
+            latest=rng.uniform(1.0, 2.5),
+            loading=np.array([0.0, 1.0, rng.uniform(0.8, 1.8), 0.0, 0.0]),
+            duration=rng.choice([0.0, 0.7, 2.0]),
+            rebound=rng.uniform(0.0, 0.6),
+            rebound_delay=rng.uniform(0.0, 2.0),
+            rebound_half_life=rng.uniform(0.5, 3.0),
+            volatility_multiplier=rng.uniform(1.0, 4.0),
+            volatility_half_life=rng.uniform(0.5, 5.0),
+        ),
+        "merton": Merton(
+            rate=rng.uniform(0.0, 0.3),
+            mean=rng.uniform(-0.05, 0.02),
+            deviation=rng.uniform(0.0, 0.05),
+            loading=np.array([0.0, 1.0, rng.uniform(0.5, 2.0), 0.0, 0.0]),
+        ),
+        "liquidity": Liquidity(
+            lowest=rng.uniform(0.0, 0.4),
+            highest=rng.uniform(0.5, 0.95),
+            correlation=rng.uniform(-0.2, 0.95),
+            onset=rng.choice([0.0, 0.8]),
+            hold=rng.uniform(0.0, 3.0),
+            half_life=rng.uniform(0.5, 5.0),
+        ),
+        "outages": (
+            Outage(
+                venue=0,
+                random=False,
+                start=rng.uniform(-1.0, 8.0),
+                length=rng.uniform(0.0, 4.0),
+                rate=0.0,
+            ),
+            Outage(
+                venue=1,
+                random=True,
+                start=rng.uniform(0.0, 1.0),
+                length=rng.uniform(0.5, 3.0),
+                rate=rng.choice([0.0, 0.3]),
+            ),
+        ),
+    }
+
+
+def random_margin(
+    rng: np.random.Generator, accounts: np.ndarray, policies: int, scale: float
+) -> MarginRules:
+    """Two convex tiers a slot whose corners lie among the sizes of the cohorts."""
+    books, jp, jc, p = 5, 2, 2, policies
+    low = rng.uniform(0.01, 0.04, (jp, books, 1, p)) * scale
+    high = low * rng.uniform(1.2, 2.5, low.shape)
+    corner = 100.0 / accounts.mean() * rng.uniform(0.3, 1.5, low.shape)
+    ratio = rng.uniform(0.85, 1.0, (jc, books, 1, p))
+    ratio_high = ratio * rng.uniform(0.7, 1.0, ratio.shape)
+    ratio_corner = 40.0 / accounts.mean() * rng.uniform(0.3, 1.5, ratio.shape)
+    return MarginRules(
+        rate=np.stack([low, high], axis=1),
+        deduction=np.stack([0.0 * low, corner * (high - low)], axis=1),
+        ratio=np.stack([ratio, ratio_high], axis=1),
+        addition=np.stack([0.0 * ratio, ratio_corner * (ratio - ratio_high)], axis=1),
+        loan_rate=rng.uniform(0.01, 0.05, (books, 1, p)),
+    )
+
+
+def random_books(rng: np.random.Generator, policies: int) -> Books:
+    """Longs at several leverages, shorts that fall short of them, a hedge and a loop."""
+    layout, p = RANDOM_LAYOUT, policies
+    longs = rng.uniform(40.0, 150.0, (2, 4))
+    alt_longs = rng.uniform(10.0, 60.0, 4)
+    covered = rng.choice([1.0, 0.1], p=[0.75, 0.25])  # else market makers are the shorts
+    shorts = longs * rng.uniform(0.5, 1.0, longs.shape) * covered
+    alt_shorts = alt_longs * rng.uniform(0.5, 1.1, 4) * covered
+    position = per_slot(
+        layout,
+        [[longs[0]], [-shorts[0]], [], [longs[1], alt_longs], [-shorts[1], -alt_shorts]],
+        2,
+        p,
+    )
+    entry = rng.uniform(0.97, 1.03, (2, 5, 1, p))
+    entry[:, [1, 4]] += rng.choice([0.0, 0.05])  # shorts that are ahead
+    leverage = np.sort(rng.uniform(2.0, 14.0, (2, 4)), axis=1)
+    funds, other = longs[0] / leverage[0], (longs[1] + alt_longs) / leverage[1]
+    mix = rng.uniform(0.2, 0.8)
+    loop = rng.uniform(20.0, 120.0, 4)
+    collateral = per_slot(
+        layout,
+        [
+            [mix * funds, (1.0 - mix) * funds],
+            [shorts[0]],
+            [loop],
+            [other],
+            [0.5 * rng.uniform(0.05, 0.6, 4) * (shorts[1] + alt_shorts)],
+        ],
+        2,
+        p,
+    )
+    cash = np.zeros((5, 4, p))
+    cash[1] = rng.uniform(0.0, 0.1, (4, 1)) * shorts[0][:, None]
+    cash[2] = -loop[:, None] * np.sort(rng.uniform(0.4, 0.88, 4))[:, None]
+    cash[4] = 0.5 * collateral[0, 4]
+    cash[0] -= rng.uniform(0.0, 0.02, (4, 1)) * funds[:, None]
+    return Books(
+        position=position,
+        entry=entry,
+        collateral=collateral,
+        cash=cash,
+        accounts=rng.uniform(1.0, 200.0, (5, 4, 1)) * np.ones((5, 4, p)),
+        budget=rng.choice([0.0, 1.0], (5, 4, 1)) * rng.uniform(0.0, 10.0, (5, 4, p)),
+    )
+
+
+def random_rules(rng: np.random.Generator, books: Books, p: int) -> dict[str, Any]:
+    """Every rule but margin: each mechanism on in some policies and off in others."""
+    weight = rng.uniform(0.05, 1.0, (3, 6, p))
+    for entry, index in enumerate(RANDOM_LAYOUT.indices):
+        weight[len(index.sources) :, entry] = 0.0
+    reference_weight = rng.uniform(0.0, 0.7, (6, p)) * rng.choice([0.0, 1.0], (6, p))
+    reference_weight[5] = 0.0
+    redemption_weight = rng.uniform(0.0, 0.5, (6, p)) * rng.choice([0.0, 1.0], (6, p))
+    floor = rng.uniform(0.8, 1.0, (6, p)) * rng.choice([0.0, 1.0], (6, p), p=[0.7, 0.3])
+    redemption_weight[[0, 3, 5]] = floor[[0, 3, 5]] = 0.0
+    total = weight.sum(axis=0) + reference_weight + redemption_weight
+    depth = rng.uniform(400.0, 4000.0, (12, p)) * rng.choice([1.0, 0.3], (1, p))
+    depth[[3, 4, 5, 6, 7]] *= 0.3
+    depth[2] *= rng.choice([1.0, INFINITE_DEPTH / 4000.0])
+    return {
+        "index": IndexRules(
+            weight=weight / total,
+            reference_weight=reference_weight / total,
+            redemption_weight=redemption_weight / total,
+            clamp=rng.choice([NEVER, 0.05, 0.005], (6, p)),
+            smoothing=rng.choice([1.0, 0.4], (6, p)),
+            floor=floor,
+            basis_smoothing=rng.uniform(0.1, 1.0, (12, p)),
+        ),
+        "top_up": TopUpRules(
+            rate=rng.choice([0.0, 0.3, 4.0], (5, 1, p)), warn=rng.uniform(1.0, 2.0, (5, 1, p))
+        ),
+        "liquidation": LiquidationRules(
+            pace=rng.choice([0.3, 1.0, 2.0], (5, 1, p)) * rng.uniform(0.8, 1.2, (5, 1, p)),
+            target=rng.uniform(1.05, 2.0, (5, 1, p)),
+            fee=rng.choice([0.0, 0.005], (5, 1, p)),
+            collateral_fee=rng.choice([0.0, 0.01], (5, 1, p)),
+        ),
+        "impact": ImpactRules(
+            depth=depth,
+            sensitivity=rng.uniform(0.0, 1.0, (12, p)),
+            displacement=rng.uniform(-0.005, 0.01, (12, p)) * rng.choice([0.0, 1.0], (12, 1)),
+        ),
+        "healing": HealingRules(
+            resilience_half_life=rng.choice([NEVER, 1.0, 10.0], (12, p)),
+            basis_half_life=rng.choice([NEVER, 0.5, 3.0], (3, p)),
+            arbitrage_half_life=rng.choice([NEVER, 0.5, 3.0], (3, p)),
+            arbitrage_capital=rng.uniform(0.5, 50.0, (3, p)),
+            redemption_capacity=rng.choice([0.0, 2.0, 50.0], (2, p)),
+        ),
+        "backstop": BackstopRules(
+            fund=rng.choice([0.0, 1.0, 30.0], (3, p)) * rng.uniform(0.5, 1.5, (3, p)),
+            adl=rng.choice([0.0, 1.0], (3, p), p=[0.3, 0.7]),
+        ),
+        "reporting": Reporting(
+            feed_cap=rng.choice([NEVER, 10.0], (12, p)), due_at_start=np.zeros(p)
+        ),
+    }
+
+
+def random_world(
+    seed: int, policies: int = 3, law: str = "generalised_pareto"
+) -> tuple[World, Policy]:
+    """Random numbers on one fixed layout: two of these differ in leaves only, so compile once."""
+    rng = np.random.default_rng([seed, policies])
+    world = World(layout=RANDOM_LAYOUT, **random_shocks(rng, law))
+    books = random_books(rng, policies)
+    margin = random_margin(rng, books.accounts, policies, rng.uniform(0.8, 1.5))
+    baseline = dataclasses.replace(
+        margin,
+        ratio=np.repeat(margin.ratio[..., :1], policies, axis=-1),
+        addition=np.repeat(margin.addition[..., :1], policies, axis=-1),
+        rate=np.repeat(margin.rate[..., :1], policies, axis=-1),
+        deduction=np.repeat(margin.deduction[..., :1], policies, axis=-1),
+        loan_rate=np.repeat(margin.loan_rate[..., :1], policies, axis=-1),
+    )
+    rules = random_rules(rng, books, policies)
+    return world, Policy(books=books, margin=margin, baseline_margin=baseline, **rules)
+
+
+def random_draws(world: World, paths: int, seed: int) -> Draws:
+    """Raw draws as the engine makes them: float32 normals, uniforms at (k + 1/2) / 2^32."""
+    rng = np.random.default_rng(seed)
+    layout = world.layout
+    grid = layout.steps * round(layout.step / layout.draw_step)
+
+    def normals(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+
+    def uniforms(*shape: int) -> np.ndarray:
+        return (rng.integers(0, 2**32, shape).astype(np.float64) + 0.5) / 2.0**32
+
+    jumps = world.merton is not None
+    return Draws(
+        diffusion=normals(grid, world.loading.shape[1], paths),
+        macro=uniforms(2, paths),
+        jump_uniform=uniforms(grid, paths) if jumps else None,
+        jump_normal=normals(grid, paths) if jumps else None,
+        liquidity=normals(paths),
+        outage=uniforms(len(world.outages), 2, paths),
+    )
