@@ -126,7 +126,7 @@ def plan(
         _emit(account)
         return
     shown = account | {
-        "bytes": f"{planned.nbytes / 1e6:,.0f} MB before compression",
+        "bytes": f"{planned.nbytes / 1e6:,.1f} MB before compression",
         "memory_bytes": f"{expected.memory_bytes / 1e9:.1f} GB, all processes",
         "path_policies_per_second": f"{expected.rate:,.0f} in this process",
         "seconds": f"about {duration(expected.seconds)}, compilation included",
@@ -293,10 +293,10 @@ def _emit(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON knows in place of a record, a NumPy array or scalar, or a path."""
+    """What JSON knows in place of a record or a path."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    return str(value)
 
 
 def _pairs(account: Mapping[str, Any]) -> str:

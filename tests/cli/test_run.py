@@ -1,6 +1,7 @@
 """The commands on a real, small sweep."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,10 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def damaged(made) -> Path:
+def damaged(made) -> Iterator[Path]:
     """The run with one byte of one chunk flipped; put right again afterwards."""
-    chunk = max((made / "results.zarr" / "bad_debt").rglob("c/*"), key=lambda p: p.is_file())
+    stored = (made / "results.zarr" / "bad_debt" / "c").rglob("*")
+    chunk = next(path for path in stored if path.is_file())
     good = chunk.read_bytes()
     chunk.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     yield made
@@ -34,7 +36,7 @@ def damaged(made) -> Path:
 
 
 @pytest.fixture
-def incomplete(made) -> Path:
+def incomplete(made) -> Iterator[Path]:
     """The run without the marker of one unit; put right again afterwards."""
     marker = next(path for path in (made / "done").rglob("*") if path.is_file())
     kept = marker.read_bytes()
