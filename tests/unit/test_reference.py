@@ -227,6 +227,21 @@ def test_a_fall_of_the_peg_alone_liquidates_wrongfully_until_the_index_redeems()
     assert reference.simulate(*redeemed, flat_inputs(own[0]))["liquidated_notional"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"liquidation__pace": 0.2}, 1.0),
+        ({"impact__depth": 4.0}, 2.0),
+        ({"reporting__due_at_start": 1.0}, 4.0),
+        ({"books__cash": np.nan}, 8.0),
+    ],
+)
+def test_flags_tell_what_is_odd_about_a_path(changes, status):
+    rules = {"books__cash": 1.0, "margin__rate": 0.5, **changes}
+    world, policy = perp_world(1, 3, [[100.0]], **rules)
+    assert reference.simulate(world, policy, flat_inputs(world))["status"] == status
+
+
 @pytest.fixture(scope="module")
 def random_paths():
     """Histories of one path under every policy of some random worlds."""
