@@ -1,0 +1,124 @@
+"""All that a block of paths is given from outside, whatever the policy. MODEL.md 2.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from deleverage.shocks import diffusion, gates, jumps, liquidity, macro
+from deleverage.shocks.draws import draw_steps_per_step
+from deleverage.state import Draws, Inputs, PathCoordinates
+from deleverage.world import World
+
+
+def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoordinates]:
+    """Turn draws into prices, liquidity and gates; pure, for any number of paths.
+
+    Args:
+        world: Layout (static) and shocks (traced).
+        draws: Of a block of paths.
+        dtype: Float type of the kernel.
+
+    Returns:
+        Series by step and the coordinates of each path.
+    """
+    layout = world.layout
+    world = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), world)
+    severity_uniform, time_uniform = draws.macro
+    severity = macro.severity(world.macro, severity_uniform)
+    shock_time = macro.shock_time(world.macro, time_uniform)
+
+    # Host products in float64, so that 30 s steps are the same minutes in both precisions.
+    time = jnp.asarray(np.arange(1, layout.steps + 1) * layout.step, dtype)[:, None]
+    since = time - shock_time
+
+    wandering = _walk(world, draws, shock_time, dtype)
+    news = macro.log_drop(world.macro, severity, since)
+    news_loading = _follow(world.anchor, world.macro.loading)
+    worst = liquidity.worst_drop(world.liquidity, severity_uniform, draws.liquidity)
+    gate_open, outage_start, outage_length = _gates(world, draws, time, dtype)
+
+    inputs = Inputs(
+        log_fundamental=wandering - news_loading[:, None] * news[:, None],
+        liquidity_drop=liquidity.drop(world.liquidity, worst, since),
+        gate_open=gate_open,
+    )
+    coordinates = PathCoordinates(
+        severity=severity,
+        shock_time=shock_time,
+        outage_start=outage_start,
+        outage_length=outage_length,
+        log_weight=jnp.zeros_like(severity),
+    )
+    return inputs, coordinates
+
+
+def _follow(anchor: Array, numbers: Array) -> Array:
+    """What an asset takes over from its anchor.
+
+    Increments are linear in the loadings, the variance and the drift, so anchoring these few
+    numbers anchors the whole log price, at no cost per step and with the anchor's very bytes.
+    """
+    return jnp.matmul(anchor, numbers, precision=jax.lax.Precision.HIGHEST)
+
+
+def _walk(world: World, draws: Draws, shock_time: Array, dtype: Any) -> Array:
+    """Log fundamentals at the ends of steps without the macro drop, `[step, asset, path]`."""
+    layout, interval = world.layout, world.layout.draw_step
+    count = draw_steps_per_step(layout)
+    begins = jnp.asarray(np.arange(layout.steps * count) * interval, dtype)[:, None]
+    multiplier = diffusion.volatility_multiplier(world.macro, begins - shock_time)
+
+    variance = jnp.sum(world.loading**2, axis=1)
+    changes = diffusion.increments(
+        _follow(world.anchor, world.loading),
+        _follow(world.anchor, variance),
+        multiplier,
+        draws.diffusion,
+        interval,
+    )
+    trend = world.drift * interval
+    if world.merton is not None:
+        trend = trend - jumps.compensation(world.merton, interval)
+        size = jumps.jump_size(world.merton, interval, draws.jump_uniform, draws.jump_normal)
+        loading = _follow(world.anchor, world.merton.loading)
+        changes = changes + loading[:, None] * size[:, None]
+    changes = changes + _follow(world.anchor, trend)[:, None]
+
+    def advance(level: Array, change: Array) -> tuple[Array, Array]:
+        level = level + change
+        return level, level
+
+    # `cumsum` over time is ten times slower than this scan on a CPU.
+    _, levels = jax.lax.scan(advance, jnp.zeros_like(changes[0]), changes)
+    return levels[count - 1 :: count]
+
+
+def _gates(
+    world: World, draws: Draws, time: Array, dtype: Any
+) -> tuple[Array, Array, Array]:
+    """Gates `[step, venue, path]`; first start and minutes shut of their outages `[venue, path]`.
+
+    The minutes are those of the steps in which the gate is shut, so outages count once where
+    they overlap.
+    """
+    layout = world.layout
+    paths = draws.macro.shape[-1]
+    by_venue: list[list[gates.Window]] = [[] for _ in layout.venues]
+    for place, outage in enumerate(world.outages):
+        by_venue[outage.venue].append(gates.window(outage, draws.outage[place]))
+
+    shut, starts = [], []
+    for windows in by_venue:
+        if windows:
+            shut.append(gates.is_shut(windows, time).astype(dtype))
+            starts.append(gates.first_start(windows, layout.steps * layout.step))
+        else:
+            shut.append(jnp.zeros((layout.steps, paths), dtype))
+            starts.append(jnp.full(paths, jnp.nan, dtype))
+    is_shut = jnp.stack(shut, axis=1)
+    return 1 - is_shut, jnp.stack(starts), layout.step * jnp.sum(is_shut, axis=0)
