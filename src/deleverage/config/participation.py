@@ -62,11 +62,9 @@ def margin_use(
         ones,
         books.entry,
     )
-    # Rounding may leave a crumb of negative equity in an account that owes nothing.
-    broke = equity < -1e-12 * np.maximum(own_funds, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         use = np.where(maintenance > 0, maintenance / np.maximum(equity, 0), 0.0)
-    return np.where(broke, np.inf, use)
+    return np.where(equity < 0, np.inf, use)
 
 
 def respond(
@@ -121,18 +119,19 @@ def _rescaled(
 ) -> np.ndarray:
     """The largest scale up to 1 at which margin use is at most the baseline's, by bisection."""
 
-    def fits(scale: np.ndarray) -> np.ndarray:
-        leverage = scaled(books, books.leverage, scale)
-        use = margin_use(books, margin, granted, own_funds, leverage)
-        return use <= baseline_use * (1 + 1e-12)
+    def use(scale: np.ndarray) -> np.ndarray:
+        return margin_use(books, margin, granted, own_funds, scaled(books, books.leverage, scale))
 
     low, high = np.zeros_like(books.leverage), np.ones_like(books.leverage)
-    whole = fits(high)
+    # Nothing is scaled for a rounding error; what is scaled ends on the safe side of the rule.
+    whole = use(high) <= baseline_use * (1 + 1e-12)
+    if whole.all():
+        return books.leverage
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        inside = fits(middle)
+        inside = use(middle) <= baseline_use
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return scaled(books, books.leverage, np.where(whole, 1.0, low))
+    return np.where(whole, books.leverage, scaled(books, books.leverage, low))
 
 
 def _with_accounts(books: Portfolios, accounts: np.ndarray) -> Portfolios:
