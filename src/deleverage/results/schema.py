@@ -162,22 +162,25 @@ DIMENSIONS: Mapping[str, str] = {
 }
 
 
-def select_variables(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The variables a run stores, in the table's order: the defaults, or what was asked for.
+def select_variables(names: Sequence[str] | str | None) -> tuple[str, ...]:
+    """The variables a run stores, in the table's order.
 
     Coordinates are always kept, since every table counts `status` and honours `log_weight`.
+
+    Args:
+        names: Names, `"all"`, or `"default"` (also None).
 
     Raises:
         ConfigError: A name is not in the table.
     """
-    for name in names or ():
+    if names is None or names == "default":
+        return tuple(v.name for v in _TABLE if v.default or v.coordinate)
+    if names == "all":
+        return tuple(VARIABLES)
+    for name in names:
         if name not in VARIABLES:
             raise ConfigError(
                 f"results.variables: {name!r} is not a stored variable; allowed are "
                 f"{', '.join(VARIABLES)}."
             )
-    return tuple(
-        variable.name
-        for variable in _TABLE
-        if variable.coordinate or (variable.default if names is None else variable.name in names)
-    )
+    return tuple(v.name for v in _TABLE if v.name in names or v.coordinate)

@@ -204,10 +204,12 @@ def _policy_values(name: str, given: Mapping[str, Any], policies: int) -> np.nda
     return values
 
 
-def _lever_values(values: Sequence[Any]) -> np.ndarray:
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return np.array(values, dtype=np.float64)
-    return np.array([str(value) for value in values], dtype=object)
+def _lever_values(values: Iterable[Any]) -> np.ndarray:
+    """Lever values as numbers where they are numbers, else as text."""
+    listed = np.asarray(values).tolist()
+    if all(isinstance(value, int | float) for value in listed):
+        return np.array(listed, dtype=np.float64)
+    return np.array([str(value) for value in listed], dtype=object)
 
 
 def metadata_checksums(run_dir: Path, plan: Plan) -> dict[str, int | None]:

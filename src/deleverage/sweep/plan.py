@@ -73,7 +73,7 @@ def _labels(config: Config, built: Built) -> tuple[dict[str, list[str]], dict[st
     """Stored labels of every dimension, and positions kept where not all are."""
     labels = {dim: list(values) for dim, values in built.labels.items()}
     markets = config.results.markets
-    if markets is None:
+    if markets is None or markets == "all":
         return labels, {}
     for market in markets:
         if market not in labels["market"]:

@@ -20,6 +20,8 @@ def test_default_selection_leaves_out_the_optional():
     chosen = select_variables(None)
     assert "bad_debt" in chosen
     assert "wick_price" not in chosen
+    assert select_variables("default") == chosen
+    assert select_variables("all") == tuple(VARIABLES)
 
 
 def test_a_selection_keeps_the_coordinates():
