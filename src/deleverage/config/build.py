@@ -43,6 +43,21 @@ class Built:
     config: Config
     start: datetime
 
+    @property
+    def seed(self) -> int:
+        """Seed of the draws."""
+        return self.config.seed
+
+    @property
+    def dtype(self) -> str:
+        """Float type of the kernel."""
+        return self.config.dtype
+
+    @property
+    def tile_paths(self) -> int:
+        """Paths of a compiled tile."""
+        return self.config.engine.tile_paths
+
 
 def build(config: Config) -> Built:
     """The arrays of a config.
