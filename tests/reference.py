@@ -248,7 +248,7 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
         rules.budget.copy(),
         np.zeros(rules.cash.shape, np.bool_),
         feedback * rules.displacement,
-        np.ones(markets),
+        np.exp(-feedback * rules.displacement),  # of perps; nothing reads that of spot books
         np.full(rules.clamp.shape[0], np.nan),
         np.zeros(markets),
         maker_units,

@@ -114,8 +114,8 @@ def absorb(
         for account, worth, loss in zip(accounts, equity, matched.loss, strict=True)
     ]
     capacity = gather(maps.venue_books, solvent)
-    levy = jnp.minimum(1, ratio_or_zero(rest, capacity))
-    socialised_loss = levy * capacity
+    socialised_loss = jnp.minimum(rest, capacity)
+    levy = ratio_or_zero(socialised_loss, capacity)
 
     settled, leftovers = [], []
     for b, block in enumerate(maps.blocks):
@@ -223,12 +223,15 @@ def deleverage_winners(
         share_long * cost_long * jnp.maximum(maker_wins, 0)
         + share_short * cost_short * jnp.maximum(-maker_wins, 0)
     )
+    everywhere = np.ones((1, price.shape[0]))
+    maker_share = jnp.where(maker_wins > 0, share_long, jnp.where(maker_wins < 0, share_short, 0))
+    maker_forgone = jnp.maximum(maker_share * maker_profit - maker_loss, 0)
+    maker_forgone = contract(everywhere, maker_forgone)[0]
     units = gather(maps.orders_perp, moved)
     matched = share_long * winners_long + share_short * winners_short
-    excess = jnp.maximum(share_long * winners_long - bankrupt_short, 0) + jnp.maximum(
-        share_short * winners_short - bankrupt_long, 0
-    )
-    everywhere = np.ones((1, price.shape[0]))
+    # a share below 1 closes exactly the bankrupt contracts: no rounding may look like overshoot
+    excess = jnp.where(share_long < 1, 0, jnp.maximum(winners_long - bankrupt_short, 0))
+    excess += jnp.where(share_short < 1, 0, jnp.maximum(winners_short - bankrupt_long, 0))
     return Matched(
         contracts=contracts,
         realised=realised,
@@ -238,5 +241,5 @@ def deleverage_winners(
         maker_cash=markets.maker_cash - units * price - maker_loss,
         notional=contract(maps.venue_markets, matched * price),
         overshoot_contracts=contract(everywhere, excess * price)[0],
-        overshoot_wealth=gather(maps.everybody, forgone)[0],
+        overshoot_wealth=gather(maps.everybody, forgone)[0] + maker_forgone
     )

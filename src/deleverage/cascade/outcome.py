@@ -37,6 +37,7 @@ class Flows(eqx.Module):
     traded_price: Array  # [M, path] stage 7, after the orders
     average_price: Array  # [M, path] of the step's orders
     closing_price: Array  # [M, path] stage 8
+    pressed: Array  # [M, path] displacement after the orders, before healing
     perp_units_sold: Array  # [M, path] net
     spot_units_sold: Array  # [M, path] net
     margins: list[Assessment]  # stage 4
@@ -124,7 +125,6 @@ def observe(
     tally: Tally,
     before: State,
     flows: Flows,
-    displacement: Array,
     redemption_price: Array,
     t: Array,
 ) -> Tally:
@@ -138,7 +138,6 @@ def observe(
         tally: Outcomes so far.
         before: State at the start of the step.
         flows: Of the step.
-        displacement: After stage 8, `[market, path]`.
         redemption_price: `[asset, path]`.
         t: Step number, counted from 0.
 
@@ -190,8 +189,8 @@ def observe(
         wrongful_margin=tally.wrongful_margin + everyone("wrongful_margin"),
         missed_notional=tally.missed_notional + everyone("missed_notional"),
         compensation=tally.compensation + everyone("compensation"),
-        exhausted=tally.exhausted | (jnp.max(displacement, axis=0) > EXHAUSTED),
-        selling=forced_total > 0,
+        exhausted=tally.exhausted | (jnp.max(flows.pressed, axis=0) > EXHAUSTED),
+        selling=everyone("selling") > 0,
     )
 
 
@@ -232,6 +231,7 @@ def _observe_block(
         "loan_units": loan_units,
         "sale_value": sold * average,
         "liquidated": tally.liquidated[b] | (forced > 0),
+        "selling": forced + jnp.where(due, total(sold), 0),
         "missed": tally.missed[b] | missed,
         "margin_gap": jnp.minimum(tally.margin_gap[b], margin_gap(margin, accounts.taken_over)),
         "long_notional": total(jnp.where(rules.books.position > 0, perp_notional, 0))
@@ -248,7 +248,6 @@ def conclude(
     maps: Maps,
     policy: Policy,
     blocks: tuple[BlockRules, ...],
-    start: State,
     end: State,
     tally: Tally,
 ) -> dict[str, Array]:
@@ -257,12 +256,12 @@ def conclude(
     Source: MODEL.md section 2.10.
     """
     prices = own_prices(maps, end.markets.last_price)
-    first_prices = own_prices(maps, start.markets.last_price)
     kept, lost, missed_loss, open_start, open_end, accounts, finite = [], [], [], [], [], [], []
     for b, rules in enumerate(blocks):
         held = end.accounts[b]
         equity, _ = bankruptcy_equity(rules.books, held, prices[b])
-        at_start, _ = bankruptcy_equity(rules.books, start.accounts[b], first_prices[b])
+        at_start = rules.books.cash + total(rules.books.collateral)
+        at_start = at_start + total(rules.books.position * (1 - rules.books.entry))
         ours = ~held.taken_over
         kept.append(jnp.where(ours, jnp.maximum(equity, 0), 0))
         lost.append(jnp.maximum(at_start, 0) - kept[-1])

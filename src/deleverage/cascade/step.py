@@ -182,6 +182,7 @@ def step(
         traded_price=market_prices(maps, inputs.log_fundamental, pressed),
         average_price=jnp.where(maps.perp > 0, perp_average, spot_average),
         closing_price=closing_price,
+        pressed=pressed,
         perp_units_sold=perp_units,
         spot_units_sold=spot_units,
         margins=margins,

@@ -96,7 +96,6 @@ def run_paths(
             tally,
             state,
             flows,
-            following.markets.displacement,
             jnp.exp(given.log_fundamental),
             t,
         )
@@ -105,7 +104,7 @@ def run_paths(
     steps = jnp.arange(layout.steps, dtype=jnp.int32)
     series = (steps, inputs.log_fundamental, inputs.liquidity_drop, inputs.gate_open)
     (end, tally), record = jax.lax.scan(advance, (start, tally), series)
-    single = conclude(layout, maps, policy, blocks, start, end, tally)
+    single = conclude(layout, maps, policy, blocks, end, tally)
     sides = {
         name: values.reshape(*values.shape[:-1], SIDES, lanes, paths)
         for name, values in single.items()
