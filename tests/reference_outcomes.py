@@ -239,7 +239,7 @@ def is_finite(history: History) -> bool:
 def status_of(rules: Rules, history: History, sold_at_last: bool) -> float:
     """The flags of a path, added up."""
     status = 1.0 if sold_at_last else 0.0
-    if history.displacement_impact.max() > 20.0 or history.displacement_healed.max() > 20.0:
+    if history.displacement_impact.max() > 20.0:
         status += 2.0
     if rules.due_at_start != 0.0:
         status += 4.0
