@@ -19,13 +19,12 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def scoped(kind: Any) -> Any:
-    """A value for all, or a mapping from `ASSET` or `ASSET@VENUE` to values."""
+def _spread(value: Any) -> Any:
+    return value if isinstance(value, dict) else {EVERYWHERE: value}
 
-    def spread(value: Any) -> Any:
-        return value if isinstance(value, dict) else {EVERYWHERE: value}
 
-    return Annotated[dict[str, kind], BeforeValidator(spread)]
+Scoped = Annotated[dict[str, T], BeforeValidator(_spread)]
+"""A value for all, or a mapping from `ASSET` or `ASSET@VENUE` to values."""
 
 
 def lookup(values: Mapping[str, T] | None, asset: str, venue: str) -> T | None:

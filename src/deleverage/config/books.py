@@ -63,7 +63,7 @@ def _single(value: Any) -> Any:
     return {value: 1.0} if isinstance(value, str) else value
 
 
-Side = choice("long", "short")
+Side = Annotated[str, choice("long", "short")]
 Weights = Annotated[dict[str, SignedRatio], BeforeValidator(_single)]
 Mix = Annotated[dict[str, Share], BeforeValidator(_single)]
 

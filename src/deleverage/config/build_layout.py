@@ -9,7 +9,7 @@ from deleverage.config.models import Config
 from deleverage.config.names import Names
 from deleverage.config.quantities import NEVER
 from deleverage.config.resolve import Rules
-from deleverage.config.scenario import Numeraire, Pegged
+from deleverage.config.scenario import Arbitrage, Numeraire, Pegged
 from deleverage.world import Book, IndexEntry, Layout, Market
 
 
@@ -71,7 +71,7 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
             if f"{venue}/{asset}/spot" in names.markets
             and scenario.venues[venue].basis_half_life < NEVER
         ),
-        arbitrage_groups=tuple(tuple(group) for group in arbitrage_groups(config, names).values()),
+        arbitrage_groups=tuple(g for g, _ in arbitrage_groups(config, names).values()),
         pegs=tuple((names.venues[venue], names.assets[asset]) for venue, asset in pegs),
         peg_markets=tuple(names.markets[f"{venue}/{asset}/spot"] for venue, asset in pegs),
         step=time.step,
@@ -81,16 +81,16 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
     )
 
 
-def arbitrage_groups(config: Config, names: Names) -> dict[str, list[int]]:
-    """USD spot markets of every asset that arbitrageurs trade between at least two venues."""
-    groups: dict[str, list[int]] = {}
+def arbitrage_groups(config: Config, names: Names) -> dict[str, tuple[tuple[int, ...], Arbitrage]]:
+    """USD spot markets of each asset that is traded between at least two venues, and the rules."""
+    groups: dict[str, tuple[tuple[int, ...], Arbitrage]] = {}
     for name, asset in config.scenario.assets.items():
         if isinstance(asset, Numeraire) or asset.arbitrage is None:
             continue
         labels = [f"{venue}/{name}/spot" for venue in names.venues]
         group = [names.markets[label] for label in labels if label in names.markets]
         if len(group) > 1:
-            groups[name] = group
+            groups[name] = (tuple(group), asset.arbitrage)
     return groups
 
 

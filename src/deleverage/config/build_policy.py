@@ -194,7 +194,7 @@ def _healing(config: Config, names: Names, entries: Sequence[Entry]) -> HealingR
     layout = entries[0].layout
     venues = list(scenario.venues.values())
     basis = [venues[layout.markets[perp].venue].basis_half_life for _, perp in layout.basis_pairs]
-    groups = [scenario.assets[name].arbitrage for name in arbitrage_groups(config, names)]
+    groups = [rule for _, rule in arbitrage_groups(config, names).values()]
     capacity = [a.redemption_capacity for a in scenario.assets.values() if isinstance(a, Pegged)]
     resilience = [spec.resilience_half_life for spec in scenario.markets.values()]
     return HealingRules(

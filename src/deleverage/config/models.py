@@ -37,10 +37,10 @@ Moment = Annotated[
 ]
 
 
-Steps = whole("a number of steps", low=1, high=1_000_000)
-Paths = whole("a number of paths, at least 1", low=1, high=2**31 - 1)
-Seed = whole("a whole number in [0, 2^32)", low=0, high=2**32 - 1)
-Dtype = choice("float32", "float64")
+Steps = Annotated[int, whole("a number of steps", low=1, high=1_000_000)]
+Paths = Annotated[int, whole("a number of paths, at least 1", low=1, high=2**31 - 1)]
+Seed = Annotated[int, whole("a whole number in [0, 2^32)", low=0, high=2**32 - 1)]
+Dtype = Annotated[str, choice("float32", "float64")]
 
 
 class Time(Model):

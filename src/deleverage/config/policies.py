@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from deleverage.config.base import Model, scoped
+from deleverage.config.base import Model, Scoped
 from deleverage.config.quantities import Positive, Share, choice
 from deleverage.config.rules import (
     BackstopRule,
@@ -29,7 +29,7 @@ class Marketing(Model):
     uptake: Share = 1.0
 
 
-ParticipationKind = choice("rescale", "hold")
+ParticipationKind = Annotated[str, choice("rescale", "hold")]
 
 
 class Participation(Model):
@@ -41,7 +41,7 @@ class Participation(Model):
 class ScenarioChange(Model):
     """Overrides of the scenario itself."""
 
-    depth_factor: scoped(Positive) | None = None
+    depth_factor: Scoped[Positive] | None = None
 
 
 class PolicySpec(Model):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
-from pydantic_core import PydanticCustomError
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
 
 NEVER = 1e30
 """Stands for no half-life, no band and no cap; finite also in float32."""
@@ -24,7 +25,6 @@ _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z
 _TIME = {"s": 1 / 60, "m": 1.0, "min": 1.0, "h": 60.0, "d": 1440.0}
 _MONEY = {"": 1.0, "k": 1e3, "M": 1e6, "bn": 1e9, "B": 1e9}
 _SHARE = {"": 1.0, "%": 1e-2, "bps": 1e-4}
-_PLAIN = {"": 1.0}
 
 
 def refusal(came: object, allowed: str, advice: str) -> PydanticCustomError:
@@ -59,6 +59,26 @@ def _amount(value: Any, units: Mapping[str, float]) -> float | None:
     return result if math.isfinite(result) else None
 
 
+@dataclass(frozen=True)
+class Reader:
+    """Metadata of an annotated type: how its values are read, and written as JSON."""
+
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Pydantic's hook: read first, then pydantic's own check of the type."""
+        return core_schema.no_info_before_validator_function(
+            self.read,
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                self.write, when_used="json"
+            ),
+        )
+
+
 def quantity(
     units: Mapping[str, float],
     what: str,
@@ -69,8 +89,8 @@ def quantity(
     open_low: bool = False,
     words: Mapping[str, float] | None = None,
     write: Callable[[float], Any] = float,
-) -> Any:
-    """An annotated float: units it reads, range it accepts, words that stand for a number."""
+) -> Reader:
+    """A float: units it reads, range it accepts, words that stand for a number."""
     words = words or {}
     names = {number: word for word, number in words.items()}
 
@@ -86,15 +106,10 @@ def quantity(
     def dump(value: float) -> Any:
         return names[value] if value in names else write(value)
 
-    return Annotated[float, BeforeValidator(read), PlainSerializer(dump, when_used="json")]
+    return Reader(read, dump)
 
 
-def number(what: str, advice: str = "give a number", **limits: Any) -> Any:
-    """A plain number within limits."""
-    return quantity(_PLAIN, what, advice, **limits)
-
-
-def whole(what: str, *, low: int, high: int) -> Any:
+def whole(what: str, *, low: int, high: int) -> Reader:
     """A whole number from `low` to `high`, both allowed."""
 
     def read(value: Any) -> int:
@@ -102,10 +117,10 @@ def whole(what: str, *, low: int, high: int) -> Any:
             raise refusal(value, what, f"give a whole number from {low} to {high}")
         return value
 
-    return Annotated[int, BeforeValidator(read)]
+    return Reader(read, int)
 
 
-def choice(*words: str) -> Any:
+def choice(*words: str) -> Reader:
     """One of a few words."""
     listed = ", ".join(f"`{word}`" for word in words)
 
@@ -114,7 +129,11 @@ def choice(*words: str) -> Any:
             raise refusal(value, f"one of {listed}", "choose one of them")
         return value
 
-    return Annotated[str, BeforeValidator(read)]
+    return Reader(read, str)
+
+
+def _number(what: str, *, low: float = -math.inf, open_low: bool = False) -> Reader:
+    return quantity({"": 1.0}, what, "give a number", low=low, open_low=open_low)
 
 
 def _minutes(value: float) -> str:
@@ -125,70 +144,97 @@ _DURATION = "a duration with its unit (s, m, h or d)"
 _AMOUNT = "an amount of USD, with k, M or bn"
 _FRACTION = "a share in [0, 1], as a fraction, in % or in bps"
 
-Duration = quantity(_TIME, f"{_DURATION}, at least 0", "write 30s or 2h", low=0.0, write=_minutes)
-PositiveDuration = quantity(
-    _TIME, f"{_DURATION}, above 0", "write 30s or 2h", low=0.0, open_low=True, write=_minutes
-)
-HalfLife = quantity(
-    _TIME,
-    f"{_DURATION}, above 0, or `none`",
-    "write 90s, or none to switch it off",
-    low=0.0,
-    open_low=True,
-    words={"none": NEVER},
-    write=_minutes,
-)
-Smoothing = quantity(
-    _TIME,
-    f"{_DURATION}, or `none`",
-    "write 90s, or none for no smoothing",
-    low=0.0,
-    words={"none": 0.0},
-    write=_minutes,
-)
-Band = quantity(
-    _SHARE,
-    "a share above 0, as a fraction, in % or in bps, or `none`",
-    "write 3%, or none for no clamp",
-    low=0.0,
-    open_low=True,
-    words={"none": NEVER},
-)
-Share = quantity(_SHARE, _FRACTION, "write 15% or 0.15", low=0.0, high=1.0)
-Ratio = quantity(_SHARE, "a fraction, in % or in bps, at least 0", "write 80% or 0.8", low=0.0)
-SignedRatio = quantity(_SHARE, "a fraction, in % or in bps, of either sign", "write -5% or -0.05")
-Money = quantity(_MONEY, f"{_AMOUNT}, at least 0", "write 350M or 1.2bn", low=0.0)
-PositiveMoney = quantity(
-    _MONEY, f"{_AMOUNT}, above 0", "write 350M or 1.2bn", low=0.0, open_low=True
-)
-MoneyOrNone = quantity(
-    _MONEY,
-    f"{_AMOUNT}, above 0, or `none`",
-    "write 350M, or none for no limit",
-    low=0.0,
-    open_low=True,
-    words={"none": NEVER},
-)
+Duration = Annotated[
+    float, quantity(_TIME, f"{_DURATION}, at least 0", "write 30s or 2h", low=0.0, write=_minutes)
+]
+PositiveDuration = Annotated[
+    float,
+    quantity(
+        _TIME, f"{_DURATION}, above 0", "write 30s or 2h", low=0.0, open_low=True, write=_minutes
+    ),
+]
+HalfLife = Annotated[
+    float,
+    quantity(
+        _TIME,
+        f"{_DURATION}, above 0, or `none`",
+        "write 90s, or none to switch it off",
+        low=0.0,
+        open_low=True,
+        words={"none": NEVER},
+        write=_minutes,
+    ),
+]
+Smoothing = Annotated[
+    float,
+    quantity(
+        _TIME,
+        f"{_DURATION}, or `none`",
+        "write 90s, or none for no smoothing",
+        low=0.0,
+        words={"none": 0.0},
+        write=_minutes,
+    ),
+]
+Band = Annotated[
+    float,
+    quantity(
+        _SHARE,
+        "a share above 0, as a fraction, in % or in bps, or `none`",
+        "write 3%, or none for no clamp",
+        low=0.0,
+        open_low=True,
+        words={"none": NEVER},
+    ),
+]
+Share = Annotated[float, quantity(_SHARE, _FRACTION, "write 15% or 0.15", low=0.0, high=1.0)]
+Ratio = Annotated[
+    float, quantity(_SHARE, "a fraction, in % or in bps, at least 0", "write 80% or 0.8", low=0.0)
+]
+SignedRatio = Annotated[
+    float, quantity(_SHARE, "a fraction, in % or in bps, of either sign", "write -5% or -0.05")
+]
+Money = Annotated[float, quantity(_MONEY, f"{_AMOUNT}, at least 0", "write 350M or 1.2bn", low=0.0)]
+PositiveMoney = Annotated[
+    float, quantity(_MONEY, f"{_AMOUNT}, above 0", "write 350M or 1.2bn", low=0.0, open_low=True)
+]
+MoneyOrNone = Annotated[
+    float,
+    quantity(
+        _MONEY,
+        f"{_AMOUNT}, above 0, or `none`",
+        "write 350M, or none for no limit",
+        low=0.0,
+        open_low=True,
+        words={"none": NEVER},
+    ),
+]
 MATCH = -1.0
 """Stands for the open interest that a perp's other books leave unmatched."""
 
-OpenInterest = quantity(
-    _MONEY,
-    f"{_AMOUNT}, above 0, or `match`",
-    "write 350M, or match for what the perp lacks",
-    low=0.0,
-    open_low=True,
-    words={"match": MATCH},
-)
-Depth = quantity(
-    _MONEY,
-    f"{_AMOUNT}, above 0, or `infinite`",
-    "write 2.5bn, or infinite for a book without impact",
-    low=0.0,
-    open_low=True,
-    words={"infinite": INFINITE_USD},
-)
-Positive = number("a number above 0", low=0.0, open_low=True)
-NonNegative = number("a number, at least 0", low=0.0)
-AtLeastOne = number("a number, at least 1", low=1.0)
-Real = number("a number")
+OpenInterest = Annotated[
+    float,
+    quantity(
+        _MONEY,
+        f"{_AMOUNT}, above 0, or `match`",
+        "write 350M, or match for what the perp lacks",
+        low=0.0,
+        open_low=True,
+        words={"match": MATCH},
+    ),
+]
+Depth = Annotated[
+    float,
+    quantity(
+        _MONEY,
+        f"{_AMOUNT}, above 0, or `infinite`",
+        "write 2.5bn, or infinite for a book without impact",
+        low=0.0,
+        open_low=True,
+        words={"infinite": INFINITE_USD},
+    ),
+]
+Positive = Annotated[float, _number("a number above 0", low=0.0, open_low=True)]
+NonNegative = Annotated[float, _number("a number, at least 0", low=0.0)]
+AtLeastOne = Annotated[float, _number("a number, at least 1", low=1.0)]
+Real = Annotated[float, _number("a number")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from deleverage.config.base import Model, scoped
+from deleverage.config.base import Model, Scoped
 from deleverage.config.quantities import (
     AtLeastOne,
     Band,
@@ -23,8 +23,8 @@ from deleverage.config.quantities import (
     refusal,
 )
 
-MarkKind = choice("index", "last", "median")
-LiquidationKind = choice("close", "target")
+MarkKind = Annotated[str, choice("index", "last", "median")]
+LiquidationKind = Annotated[str, choice("close", "target")]
 
 
 class Mark(Model):
@@ -37,7 +37,7 @@ class Mark(Model):
 class IndexRule(Model):
     """How an index price is formed. Where `own` is missing it takes what the others leave."""
 
-    own: scoped(Share) | None = None  # one share for all own pairs, or one per pair
+    own: Scoped[Share] | None = None  # one share for all own pairs, or one per pair
     others: Share | None = None
     reference: Share | None = None
     redemption: Share | None = None
@@ -135,7 +135,7 @@ class CollateralRule(Model):
 class LeverageRule(Model):
     """Caps on what an account may open."""
 
-    cap: scoped(Positive) | None = None
+    cap: Scoped[Positive] | None = None
     loop_cap: AtLeastOne | None = None
 
 

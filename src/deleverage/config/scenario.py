@@ -96,7 +96,7 @@ class MarketSpec(Model):
     displacement: SignedRatio = 0.0  # starting log distance below the fundamental
 
 
-Buckets = whole("a number of leverage buckets", low=1, high=1024)
+Buckets = Annotated[int, whole("a number of leverage buckets", low=1, high=1024)]
 
 
 class Makers(Model):

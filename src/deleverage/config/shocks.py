@@ -110,12 +110,18 @@ class MertonJumps(Model):
     loadings: dict[str, SignedRatio]
 
 
-Drop = quantity(
-    {"": 1.0, "%": 1e-2}, "a share of depth in [0, 0.9999]", "write 95%", low=0.0, high=0.9999
-)
-Correlation = quantity(
-    {"": 1.0, "%": 1e-2}, "a correlation in [-1, 1]", "write 70% or 0.7", low=-1.0, high=1.0
-)
+Drop = Annotated[
+    float,
+    quantity(
+        {"": 1.0, "%": 1e-2}, "a share of depth in [0, 0.9999]", "write 95%", low=0.0, high=0.9999
+    ),
+]
+Correlation = Annotated[
+    float,
+    quantity(
+        {"": 1.0, "%": 1e-2}, "a correlation in [-1, 1]", "write 70% or 0.7", low=-1.0, high=1.0
+    ),
+]
 
 
 class LiquidityDrop(Model):
