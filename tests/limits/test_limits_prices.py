@@ -1,0 +1,74 @@
+"""Price limits: slicing, pace against resilience, and the feedback of a threshold cascade.
+
+Sources: Obizhaeva and Wang (2013) for an exponentially resilient linear book; the fixed point of
+a mean-field threshold cascade, y = shock + kQ F(y).
+"""
+
+import numpy as np
+import pytest
+
+FLOAT32 = 1e-5
+PERP = "v/A/perp"
+
+
+def displacement(price):
+    """Log distance below the start, of an asset whose fundamental does not move."""
+    return -np.log(price.astype(np.float64))
+
+
+def test_slicing_changes_neither_displacement_nor_cash(limit):
+    ds = limit("slicing")
+    kq = 0.1  # 1bn over 10bn
+    ends = displacement(ds.trough_price.sel(market=PERP, path=0))
+    assert ends.values == pytest.approx([kq, kq], rel=FLOAT32)
+    # all orders get the average price along the curve; the position had 1M of own funds
+    owed = 1000 * (1 - (1 - np.exp(-kq)) / kq) - 1
+    assert ds.bad_debt.sel(path=0).values == pytest.approx([owed, owed], rel=FLOAT32)
+    one_after_the_other = ds.trough_time.sel(market=PERP, path=0).values
+    assert one_after_the_other == pytest.approx([1.0, 0.02], rel=FLOAT32)
+
+
+def peak(kq, rho, tau, n):
+    """Peak displacement of `kq` sold in `n` equal orders over `tau`, each before the book heals."""
+    return kq / n * (1 - np.exp(-rho * tau)) / (1 - np.exp(-rho * tau / n))
+
+
+def test_pace_against_resilience(limit):
+    ds = limit("liquidation_pace")
+    peaks = displacement(ds.wick_price.sel(market=PERP, path=0))
+    expected = [peak(0.1, 2.0, 1.0, 50), peak(0.1, 2.0, 0.1, 5)]
+    assert peaks.values == pytest.approx(expected, rel=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("tau", "continuous"),
+    [(1.0, 0.0432332358), (0.1, 0.0906346235)],  # kQ (1 - e^(-rho tau)) / (rho tau)
+)
+def test_pace_tends_to_continuous_selling(tau, continuous):
+    assert peak(0.1, 2.0, tau, 10**6) == pytest.approx(continuous, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_fast_pace_in_small_steps(limit):
+    ds = limit("liquidation_pace", "time.step=0.002m")
+    fast = displacement(ds.wick_price.sel(market=PERP, path=0, policy="fast"))
+    assert float(fast) == pytest.approx(peak(0.1, 2.0, 0.1, 50), rel=FLOAT32)
+
+
+def test_mean_field_cascade(limit):
+    ds = limit("mean_field").sel(policy="baseline", path=0)
+    shock, kq, buckets = 0.08, 0.10, 100
+    # y = shock + kQ (y - 0.05) / 0.2
+    fixed_point = (shock - kq * 0.25) / (1 - kq / 0.2)
+    assert fixed_point == pytest.approx(0.11)
+    drop = float(displacement(ds.trough_price.sel(market="v/A/spot")))
+    assert drop == pytest.approx(fixed_point, rel=FLOAT32)
+    accounts = 100e6 / 50e3  # of 50k each, in 100 equal buckets
+    assert float(ds.liquidated_accounts) / accounts == pytest.approx(0.30, abs=1 / buckets)
+    assert drop / shock == pytest.approx(1.375, rel=FLOAT32)
+    # 1.35485 to five digits
+    amplified = (1 - np.exp(-fixed_point)) / (1 - np.exp(-shock))
+    assert amplified == pytest.approx(1.35485, rel=1e-5)
+    assert float(ds.amplification.sel(market="v/A/spot")) == pytest.approx(amplified, rel=FLOAT32)
+    assert float(ds.reproduction_number) == pytest.approx(1 - 15 / 30, rel=FLOAT32)
+    assert int(ds.status) == 0
