@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -12,7 +13,7 @@ from jax import Array
 from deleverage.cascade.blocks import BlockRules
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.margin import SlotPrices, has_positions
-from deleverage.cascade.primitives import contract, gather, ratio_or_zero, spread, total
+from deleverage.cascade.primitives import any_true, contract, gather, ratio_or_zero, spread, total
 from deleverage.policy import BackstopRules, Books
 from deleverage.state import Accounts, Markets
 
@@ -88,6 +89,29 @@ def absorb(
 
     Source: MODEL.md section 2.9.
     """
+    return jax.lax.cond(
+        any_true(is_due),
+        lambda: _cover(maps, rules, blocks, accounts, markets, fund, is_due, price),
+        lambda: (accounts, markets, fund, no_losses(fund)),
+    )
+
+
+def no_losses(fund: Array) -> Losses:
+    """A step, or a path so far, without deficits."""
+    by_venue = jnp.zeros_like(fund)
+    return Losses(*[by_venue] * 7, by_venue[0], by_venue[0])
+
+
+def _cover(
+    maps: Maps,
+    rules: BackstopRules,
+    blocks: tuple[BlockRules, ...],
+    accounts: tuple[Accounts, ...],
+    markets: Markets,
+    fund: Array,
+    is_due: list[Array],
+    price: Array,
+) -> tuple[tuple[Accounts, ...], Markets, Array, Losses]:
     prices = own_prices(maps, price)
     valued = [
         bankruptcy_equity(rules_.books, account, slots)
@@ -105,8 +129,12 @@ def absorb(
     insurance_drawn = covered * bad_debt
     uncovered = [1 - spread(block.venue, covered) for block in maps.blocks]
 
-    matched = deleverage_winners(
-        maps, rules, accounts, markets, profit, equity, deficit, uncovered, is_due, prices, price
+    matched = jax.lax.cond(
+        jnp.any(bad_debt > insurance_drawn),
+        lambda: deleverage_winners(
+            maps, rules, accounts, markets, profit, equity, deficit, uncovered, is_due, prices, price
+        ),
+        lambda: nobody_deleveraged(accounts, markets, fund),
     )
     rest = jnp.maximum(bad_debt - insurance_drawn - matched.adl_loss, 0)
     solvent = [
@@ -149,6 +177,25 @@ def absorb(
         adl_overshoot_wealth=matched.overshoot_wealth,
     )
     return tuple(settled), markets, fund - insurance_drawn + swept, losses
+
+
+def nobody_deleveraged(
+    accounts: tuple[Accounts, ...], markets: Markets, fund: Array
+) -> Matched:
+    """The fund paid for everything."""
+    nothing = [jnp.zeros_like(account.cash) for account in accounts]
+    by_venue = jnp.zeros_like(fund)
+    return Matched(
+        contracts=[account.contracts for account in accounts],
+        realised=nothing,
+        loss=nothing,
+        adl_loss=by_venue,
+        maker_units=markets.maker_units,
+        maker_cash=markets.maker_cash,
+        notional=by_venue,
+        overshoot_contracts=by_venue[0],
+        overshoot_wealth=by_venue[0],
+    )
 
 
 def deleverage_winners(

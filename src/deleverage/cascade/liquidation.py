@@ -100,11 +100,21 @@ def collateral_to_sell(
     sold = jnp.where(is_due, sold, 0)
     if not block.hedged.any():
         return sold
-    # the spot leg follows the short that shrank in the step before
-    short_left = ratio_or_zero(accounts.contracts[0], rules.books.position[0])
-    follows = jnp.maximum(held[0] - short_left * start[0], 0)
+    follows = hedge_excess(rules, accounts)
     spot_leg = jnp.where(block.hedged, jnp.maximum(sold[0], follows), sold[0])
     return jnp.concatenate([spot_leg[None], sold[1:]])
+
+
+def hedge_excess(rules: BlockRules, accounts: Accounts) -> Array:
+    """Units of a hedged book's spot leg beyond what its short still hedges: sold next.
+
+    Returns:
+        `[book, bucket, path]`, of slot 0; positive after the short shrank in the step before.
+
+    Source: MODEL.md section 2.6.
+    """
+    short_left = ratio_or_zero(accounts.contracts[0], rules.books.position[0])
+    return jnp.maximum(accounts.collateral[0] - short_left * rules.books.collateral[0], 0)
 
 
 def _close_remainder(sold: Array, held: Array, start: Array) -> Array:

@@ -8,45 +8,26 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from deleverage.cascade.backstop import Losses, bankruptcy_equity, own_prices
+from deleverage.cascade.backstop import Losses, bankruptcy_equity, no_losses, own_prices
 from deleverage.cascade.blocks import BlockRules
+from deleverage.cascade.flows import Flows
+from deleverage.cascade.forced_sales import fair_prices, forced_sales
 from deleverage.cascade.maps import Maps
-from deleverage.cascade.margin import Assessment, SlotPrices, assess, margin_gap
-from deleverage.cascade.primitives import contract, gather, spread, total
+from deleverage.cascade.margin import assess, margin_gap
+from deleverage.cascade.primitives import any_true, contract, gather, spread, total
 from deleverage.policy import Policy
-from deleverage.state import State
+from deleverage.state import Accounts, State
 from deleverage.world import Layout
 
 EXHAUSTED = 20.0
 """Log displacement at which a book counts as empty."""
 
 UNFINISHED, BOOK_EXHAUSTED, DUE_AT_START, NOT_FINITE = 1, 2, 4, 8
-
-
-class Flows(eqx.Module):
-    """What happened in one step: read by observers, never by the next step. Lists are per block."""
-
-    price: Array  # [M, path] stage 2
-    index_price: Array  # [I, path]
-    mark_price: Array  # [M, path]
-    fair_price: Array  # [I, path]
-    traded_price: Array  # [M, path] stage 7, after the orders
-    average_price: Array  # [M, path] of the step's orders
-    closing_price: Array  # [M, path] stage 8
-    pressed: Array  # [M, path] displacement after the orders, before healing
-    perp_units_sold: Array  # [M, path] net
-    spot_units_sold: Array  # [M, path] net
-    margins: list[Assessment]  # stage 4
-    is_due: list[Array]  # [B, K, path] bool
-    top_up: list[Array]  # [B, K, path]
-    contracts_closed: list[Array]  # [Jp, B, K, path] signed
-    collateral_sold: list[Array]  # [Jc, B, K, path] units
-    fees: Array  # [V, path]
-    losses: Losses
 
 
 class Tally(eqx.Module):
@@ -101,7 +82,7 @@ def empty_tally(
         peak_window=none,
         peak_time=none,
         collateral_sold=zeros(len(layout.assets)),
-        losses=Losses(*[by_venue] * 7, none, none),
+        losses=no_losses(by_venue),
         top_up=by_venue,
         trough_price=zeros(markets) + jnp.inf,
         trough_time=zeros(markets),
@@ -145,102 +126,82 @@ def observe(
     """
     minutes = (t + 1) * layout.step
     dtype = flows.price.dtype
-    seen = [
-        _observe_block(maps, b, rules, tally, before, flows) for b, rules in enumerate(blocks)
+    fails_baseline = [
+        assess(
+            rules.baseline_margin, rules.books, account, fair_prices(block, flows.fair_price)
+        ).is_short_of_margin
+        for block, rules, account in zip(maps.blocks, blocks, before.accounts, strict=True)
     ]
-    forced_units = gather(maps.orders_perp, [s["perp_units"] for s in seen])
-    forced_units = forced_units + gather(maps.orders_collateral, [s["loan_units"] for s in seen])
-    by_market = flows.price * forced_units
-    forced_total = _sum(by_market)
-
-    window = tally.window.at[t % layout.window_steps].set(forced_total)
+    sales = forced_sales(
+        maps, blocks, before.accounts, flows, fails_baseline, tally.liquidated
+    )
+    missed = [
+        fails & ~due for fails, due in zip(fails_baseline, flows.is_due, strict=True)
+    ]
+    by_market = flows.price * sales.units_by_market
+    window = tally.window.at[t % layout.window_steps].set(_sum(by_market))
     window_sum = _sum(window)
     is_peak = window_sum > tally.peak_window
     trough = flows.closing_price < tally.trough_price
     parity = _rows(flows.closing_price, layout.peg_markets)
     issuer = _rows(redemption_price, tuple(asset for _, asset in layout.pegs))
-
-    def everyone(name: str) -> Array:
-        return gather(maps.everybody, [s[name] for s in seen])[0]
-
+    depegged = [(parity < level * issuer).astype(dtype) for level in layout.thresholds]
     return Tally(
-        liquidated=[s["liquidated"] for s in seen],
-        missed=[s["missed"] for s in seen],
-        margin_gap=[s["margin_gap"] for s in seen],
+        liquidated=sales.liquidated,
+        missed=[ever | now for ever, now in zip(tally.missed, missed, strict=True)],
+        margin_gap=[
+            jnp.minimum(gap, margin_gap(margin, account.taken_over))
+            for gap, margin, account in zip(
+                tally.margin_gap, flows.margins, before.accounts, strict=True
+            )
+        ],
         liquidated_by_market=tally.liquidated_by_market + by_market,
         reported=tally.reported
         + _sum(jnp.minimum(by_market, policy.reporting.feed_cap * layout.step)),
-        long_notional=tally.long_notional + everyone("long_notional"),
-        liquidated_units=tally.liquidated_units + _sum(forced_units),
+        long_notional=tally.long_notional + sales.long_notional,
+        liquidated_units=tally.liquidated_units + _sum(sales.units_by_market),
         window=window,
         peak_window=jnp.where(is_peak, window_sum, tally.peak_window),
         peak_time=jnp.where(is_peak, minutes, tally.peak_time).astype(dtype),
-        collateral_sold=tally.collateral_sold
-        + gather(maps.assets_collateral, [s["sale_value"] for s in seen]),
+        collateral_sold=tally.collateral_sold + sales.collateral_sold,
         losses=Losses(*[a + b for a, b in zip(tally.losses, flows.losses, strict=True)]),
         top_up=tally.top_up + gather(maps.venue_books, flows.top_up),
         trough_price=jnp.where(trough, flows.closing_price, tally.trough_price),
         trough_time=jnp.where(trough, minutes, tally.trough_time).astype(dtype),
         wick_price=jnp.minimum(tally.wick_price, flows.traded_price),
         trough_index=jnp.minimum(tally.trough_index, flows.index_price),
-        depeg_steps=tally.depeg_steps
-        + jnp.stack([(parity < level * issuer).astype(dtype) for level in layout.thresholds]),
-        wrongful_index=tally.wrongful_index + everyone("wrongful_index"),
-        wrongful_margin=tally.wrongful_margin + everyone("wrongful_margin"),
-        missed_notional=tally.missed_notional + everyone("missed_notional"),
-        compensation=tally.compensation + everyone("compensation"),
+        depeg_steps=tally.depeg_steps + jnp.stack(depegged),
+        wrongful_index=tally.wrongful_index + sales.wrongful_index,
+        wrongful_margin=tally.wrongful_margin + sales.wrongful_margin,
+        missed_notional=tally.missed_notional
+        + _first_missed(maps, before.accounts, flows.price, missed, tally.missed),
+        compensation=tally.compensation + sales.compensation,
         exhausted=tally.exhausted | (jnp.max(flows.pressed, axis=0) > EXHAUSTED),
-        selling=everyone("selling") > 0,
+        selling=sales.selling > 0,
     )
 
 
-def _observe_block(
-    maps: Maps, b: int, rules: BlockRules, tally: Tally, before: State, flows: Flows
-) -> dict[str, Array]:
-    """What one block adds: forced sales, and whether it was right to sell or wrong not to."""
-    block, accounts, margin, due = (
-        maps.blocks[b],
-        before.accounts[b],
-        flows.margins[b],
-        flows.is_due[b],
-    )
-    perp_units = jnp.abs(flows.contracts_closed[b])
-    sold = flows.collateral_sold[b]
-    loan_units = jnp.where(due, sold, 0) if block.is_loan else jnp.zeros_like(sold)
-    price = spread(block.market, flows.price)
-    sale_price = spread(block.sale, flows.price)
-    average = spread(block.sale, flows.average_price)
-    loan_notional = total(loan_units * sale_price)
-    perp_notional = perp_units * price
-    forced = total(perp_notional) + loan_notional
+def _first_missed(
+    maps: Maps,
+    accounts: tuple[Accounts, ...],
+    price: Array,
+    missed: list[Array],
+    ever: list[Array],
+) -> Array:
+    """Notional of cohorts missed for the first time, `[path]`."""
+    new = [now & ~before for now, before in zip(missed, ever, strict=True)]
 
-    fair = SlotPrices(
-        spread(block.collateral, flows.fair_price), spread(block.underlying, flows.fair_price)
-    )
-    fails_baseline = assess(rules.baseline_margin, rules.books, accounts, fair).is_short_of_margin
-    fails_policy = assess(rules.margin, rules.books, accounts, fair).is_short_of_margin
-    wrongful = margin.is_short_of_margin & ~accounts.taken_over & ~fails_baseline
-    missed = ~due & fails_baseline
-    exposure = total(jnp.abs(accounts.contracts) * price)
-    if block.is_loan:
-        exposure = total(accounts.collateral * sale_price)
-    owed = jnp.where(block.pegged, sold * jnp.maximum(fair.collateral - average, 0), 0)
-    wrongly_forced = jnp.where(wrongful, forced, 0)
-    return {
-        "perp_units": perp_units,
-        "loan_units": loan_units,
-        "sale_value": sold * average,
-        "liquidated": tally.liquidated[b] | (forced > 0),
-        "selling": forced + jnp.where(due, total(sold), 0),
-        "missed": tally.missed[b] | missed,
-        "margin_gap": jnp.minimum(tally.margin_gap[b], margin_gap(margin, accounts.taken_over)),
-        "long_notional": total(jnp.where(rules.books.position > 0, perp_notional, 0))
-        + loan_notional,
-        "wrongful_index": jnp.where(fails_policy, 0, wrongly_forced),
-        "wrongful_margin": jnp.where(fails_policy, wrongly_forced, 0),
-        "missed_notional": jnp.where(missed & ~tally.missed[b], exposure, 0),
-        "compensation": jnp.where(wrongful, total(owed), 0),
-    }
+    def exposed() -> Array:
+        notional = []
+        for block, account, first in zip(maps.blocks, accounts, new, strict=True):
+            if block.is_loan:
+                held = total(account.collateral * spread(block.sale, price))
+            else:
+                held = total(jnp.abs(account.contracts) * spread(block.market, price))
+            notional.append(jnp.where(first, held, 0))
+        return gather(maps.everybody, notional)[0]
+
+    return jax.lax.cond(any_true(new), exposed, lambda: jnp.zeros_like(price[0]))
 
 
 def conclude(

@@ -49,6 +49,8 @@ def gather(matrices: Sequence[np.ndarray], cohorts: Sequence[Array]) -> Array:
             flat = matrix.reshape(matrix.shape[0], -1)
             flat = np.repeat(flat, values.shape[-2], axis=1)
             parts.append(contract(flat, values.reshape(-1, values.shape[-1])))
+    if not parts:  # no block has such slots: a world without perps, or without collateral
+        return jnp.zeros((matrices[0].shape[0], cohorts[0].shape[-1]), cohorts[0].dtype)
     return reduce(jnp.add, parts)
 
 
@@ -62,6 +64,11 @@ def total(slots: Array) -> Array:
 def least(slots: Array) -> Array:
     """Minimum over the leading slot axis."""
     return reduce(jnp.minimum, [slots[j] for j in range(slots.shape[0])])
+
+
+def any_true(flags: Sequence[Array]) -> Array:
+    """Whether any cohort of any block and path is marked, a scalar: is there work at all?"""
+    return reduce(jnp.logical_or, [jnp.any(flag) for flag in flags], jnp.array(False))
 
 
 def half_life_decay(minutes: Array | float, half_life: Array) -> Array:

@@ -8,16 +8,16 @@ from jax import Array
 
 from deleverage.cascade.backstop import absorb
 from deleverage.cascade.blocks import BlockRules
+from deleverage.cascade.flows import Flows
 from deleverage.cascade.healing import heal
-from deleverage.cascade.impact import execute, local_depth
+from deleverage.cascade.impact import local_depth
 from deleverage.cascade.index import publish
-from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.margin import SlotPrices, assess, has_positions
-from deleverage.cascade.outcome import Flows
 from deleverage.cascade.prices import market_prices
-from deleverage.cascade.primitives import gather, spread, total
+from deleverage.cascade.primitives import gather, spread
 from deleverage.cascade.top_up import top_up_cash
+from deleverage.cascade.trading import trade
 from deleverage.policy import Policy
 from deleverage.state import Accounts, Markets, State
 from deleverage.world import Layout
@@ -105,73 +105,46 @@ def step(
         margins.append(margin)
         is_due.append(margin.is_short_of_margin | wiped_out)
 
-    # 5 top-ups, and the perp orders of 6
-    top_ups, closed = [], []
+    # 5 top-ups
+    top_ups = []
     for (block, rules, accounts), margin, due in zip(groups, margins, is_due, strict=True):
         gate_open = spread(block.venue, inputs.gate_open)
         top_ups.append(top_up_cash(rules.top_up, accounts, margin, due, gate_open, minutes))
-        closed.append(perps_to_close(block, rules, accounts, margin, due, minutes))
+    cash = [account.cash + added for account, added in zip(state.accounts, top_ups, strict=True)]
 
-    # 6-7 perps trade and settle, then collateral
+    # 6-7 orders and impact
     depth = local_depth(policy.impact, inputs.liquidity_drop, inputs.feedback)
-    perp_units = gather(maps.orders_perp, closed)
-    perp_rise, perp_average = execute(depth, price, perp_units)
-    cash, fees, sold = [], [], []
-    for (block, rules, accounts), margin, due, added, contracts in zip(
-        groups, margins, is_due, top_ups, closed, strict=True
-    ):
-        average = spread(block.market, perp_average)
-        profit = total(contracts * (average - rules.books.entry))
-        fee = rules.liquidation.fee * total(jnp.abs(contracts) * average)
-        cash.append(accounts.cash + added + profit - fee)
-        fees.append(fee)
-        sale_price = spread(block.sale, price)
-        sold.append(
-            collateral_to_sell(
-                block, rules, accounts, margin, due, contracts, cash[-1], sale_price, minutes
-            )
-        )
-    spot_units = gather(maps.orders_collateral, sold)
-    spot_rise, spot_average = execute(depth, price, spot_units)
-    pressed = markets.displacement + perp_rise + spot_rise
-    traded = []
-    for b, (block, rules, accounts) in enumerate(groups):
-        proceeds = total(sold[b] * spread(block.sale, spot_average))
-        fee = jnp.where(is_due[b], rules.liquidation.collateral_fee * proceeds, 0)
-        fees[b] = fees[b] + fee
-        traded.append(
-            Accounts(
-                cash=cash[b] + proceeds - fee,
-                contracts=accounts.contracts - closed[b],
-                collateral=accounts.collateral - sold[b],
-                budget=accounts.budget - top_ups[b],
-                taken_over=accounts.taken_over,
-            )
-        )
-    fees_by_venue = gather(maps.venue_books, fees)
+    traded = trade(
+        maps, blocks, state.accounts, cash, margins, is_due, depth, price, minutes
+    )
+    pressed = markets.displacement + traded.rise
 
     # 8 healing
     displacement = heal(layout, maps, policy.healing, depth, pressed, inputs.gate_open)
     closing_price = market_prices(maps, inputs.log_fundamental, displacement)
 
     # 9 bankruptcies
-    after_trading = Markets(
+    after_orders = tuple(
+        Accounts(
+            cash=traded.cash[b],
+            contracts=account.contracts - traded.contracts_closed[b],
+            collateral=account.collateral - traded.collateral_sold[b],
+            budget=account.budget - top_ups[b],
+            taken_over=account.taken_over,
+        )
+        for b, account in enumerate(state.accounts)
+    )
+    markets = Markets(
         displacement=displacement,
         last_price=closing_price,
         smoothed_index=published.smoothed_index,
         basis=published.basis,
-        maker_units=markets.maker_units + perp_units,
-        maker_cash=markets.maker_cash - perp_units * perp_average,
+        maker_units=markets.maker_units + traded.perp_units,
+        maker_cash=markets.maker_cash - traded.perp_units * traded.average_price,
     )
-    settled, after_losses, fund, losses = absorb(
-        maps,
-        policy.backstop,
-        blocks,
-        tuple(traded),
-        after_trading,
-        state.fund + fees_by_venue,
-        is_due,
-        closing_price,
+    fund = state.fund + traded.fees
+    settled, markets, fund, losses = absorb(
+        maps, policy.backstop, blocks, after_orders, markets, fund, is_due, closing_price
     )
 
     flows = Flows(
@@ -180,19 +153,19 @@ def step(
         mark_price=published.mark_price,
         fair_price=published.fair_price,
         traded_price=market_prices(maps, inputs.log_fundamental, pressed),
-        average_price=jnp.where(maps.perp > 0, perp_average, spot_average),
+        average_price=traded.average_price,
         closing_price=closing_price,
         pressed=pressed,
-        perp_units_sold=perp_units,
-        spot_units_sold=spot_units,
+        perp_units_sold=traded.perp_units,
+        spot_units_sold=traded.spot_units,
         margins=margins,
         is_due=is_due,
         top_up=top_ups,
-        contracts_closed=closed,
-        collateral_sold=sold,
-        fees=fees_by_venue,
+        contracts_closed=traded.contracts_closed,
+        collateral_sold=traded.collateral_sold,
+        fees=traded.fees,
         losses=losses,
     )
-    return State(settled, after_losses, fund), flows
+    return State(settled, markets, fund), flows
 
 

@@ -1,7 +1,8 @@
 """The compiled program: one tile of paths under one batch of policies, start to end.
 
-Columns are `feedback x lane x path`, the path running fastest: each path's draws and exogenous
-prices are computed once and read by every policy lane, and by the paired run without feedback.
+Columns are `lane x path`, the path running fastest: each path's draws and exogenous prices are
+computed once and read by every policy lane. The tile runs twice, with feedback and then, paired on
+the same draws, without.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ from deleverage.shocks.exogenous import exogenous
 from deleverage.state import Inputs, PathCoordinates, State
 from deleverage.world import Layout, World
 
-SIDES = 2
-"""Each lane runs twice: with feedback and, paired on the same draws, without."""
-
 LEAST_DRAWDOWN = 1e-4
 """Exogenous drawdowns below this leave the amplification undefined."""
 
@@ -48,7 +46,7 @@ def simulate_tile(
         policy: Leaves `[..., lane]`.
         seed: uint32.
         first_path: Global id of the first path, uint32.
-        watched: Column of the feedback side (`lane * paths + path`) whose steps are recorded.
+        watched: Column (`lane * paths + path`) whose steps are recorded, with feedback.
         paths: Paths of the tile (static).
         dtype: Kernel float type (static).
 
@@ -65,62 +63,65 @@ def simulate_tile(
 def run_paths(
     layout: Layout, policy: Policy, inputs: Inputs, watched: Array, dtype: Any
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Both sides of every lane over given exogenous series; see `simulate_tile`."""
+    """Every lane with and without feedback over given exogenous series; see `simulate_tile`."""
     paths = inputs.liquidity_drop.shape[-1]
     policy = jax.tree.map(partial(_lanes_to_columns, paths=paths, dtype=dtype), policy)
     columns = policy.reporting.due_at_start.shape[-1]
-    lanes = columns // (SIDES * paths)
-    feedback = (jnp.arange(columns) < lanes * paths).astype(dtype)
+    lanes = columns // paths
     maps = maps_of(layout)
-
     blocks = split_by_block(policy, maps)
-    start = initial_state(layout, policy, blocks, feedback)
-    tally = empty_tally(layout, blocks, columns, dtype)
-
-    def advance(carry: tuple, series: tuple) -> tuple[tuple, dict[str, Array]]:
-        state, tally = carry
-        t, fundamental, drop, gate = series
-        given = StepInputs(
-            log_fundamental=_paths_to_columns(fundamental, lanes),
-            liquidity_drop=_paths_to_columns(drop, lanes),
-            gate_open=_paths_to_columns(gate, lanes),
-            feedback=feedback,
-            t=t,
-        )
-        following, flows = step(layout, policy, blocks, state, given)
-        tally = observe(
-            layout,
-            maps,
-            policy,
-            blocks,
-            tally,
-            state,
-            flows,
-            jnp.exp(given.log_fundamental),
-            t,
-        )
-        return (following, tally), _record(following, flows, watched)
-
     steps = jnp.arange(layout.steps, dtype=jnp.int32)
     series = (steps, inputs.log_fundamental, inputs.liquidity_drop, inputs.gate_open)
-    (end, tally), record = jax.lax.scan(advance, (start, tally), series)
-    single = conclude(layout, maps, policy, blocks, end, tally)
-    sides = {
-        name: values.reshape(*values.shape[:-1], SIDES, lanes, paths)
-        for name, values in single.items()
+
+    def run_side(feedback: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        switch = jnp.full(columns, feedback, dtype)
+
+        def advance(carry: tuple, given: tuple) -> tuple[tuple, dict[str, Array]]:
+            state, tally = carry
+            t, fundamental, drop, gate = given
+            exogenous_now = StepInputs(
+                log_fundamental=_paths_to_columns(fundamental, lanes),
+                liquidity_drop=_paths_to_columns(drop, lanes),
+                gate_open=_paths_to_columns(gate, lanes),
+                feedback=switch,
+                t=t,
+            )
+            following, flows = step(layout, policy, blocks, state, exogenous_now)
+            redemption_price = jnp.exp(exogenous_now.log_fundamental)
+            tally = observe(
+                layout, maps, policy, blocks, tally, state, flows, redemption_price, t
+            )
+            return (following, tally), _record(following, flows, watched)
+
+        start = (
+            initial_state(layout, policy, blocks, switch),
+            empty_tally(layout, blocks, columns, dtype),
+        )
+        (end, tally), record = jax.lax.scan(advance, start, series)
+        outcomes = conclude(layout, maps, policy, blocks, end, tally)
+        return _by_lane(outcomes, lanes, paths), record
+
+    # one after the other: half the columns stay in the cache, and one body is compiled
+    both, records = jax.lax.map(run_side, jnp.array([1, 0], dtype))
+    return _pair(both), jax.tree.map(lambda series: series[0], records)
+
+
+def _by_lane(outcomes: dict[str, Array], lanes: int, paths: int) -> dict[str, Array]:
+    return {
+        name: values.reshape(*values.shape[:-1], lanes, paths)
+        for name, values in outcomes.items()
     }
-    return _pair(sides), record
 
 
 def _pair(sides: dict[str, Array]) -> dict[str, Array]:
     """Outcomes of the feedback side, and those that compare it with the paired run."""
-    outcomes = {name: values[..., 0, :, :] for name, values in sides.items()}
-    fall, exogenous_fall = (1 - sides["trough_price"][..., side, :, :] for side in (0, 1))
+    outcomes = {name: values[0] for name, values in sides.items()}
+    fall, exogenous_fall = 1 - sides["trough_price"]
     tiny = exogenous_fall < LEAST_DRAWDOWN
     outcomes["amplification"] = jnp.where(
         tiny, jnp.nan, fall / jnp.where(tiny, 1, exogenous_fall)
     )
-    units, exogenous_units = (sides["liquidated_units"][..., side, :, :] for side in (0, 1))
+    units, exogenous_units = sides["liquidated_units"]
     none = units == 0
     outcomes["reproduction_number"] = jnp.where(
         none, 0, 1 - exogenous_units / jnp.where(none, 1, units)
@@ -130,15 +131,15 @@ def _pair(sides: dict[str, Array]) -> dict[str, Array]:
 
 
 def _lanes_to_columns(leaf: Array, paths: int, dtype: Any) -> Array:
-    """`[..., lane] -> [..., side x lane x path]`; a single shared lane stays broadcastable."""
+    """`[..., lane] -> [..., lane x path]`."""
     leaf = jnp.asarray(leaf, dtype)
     column = jnp.broadcast_to(leaf[..., None], (*leaf.shape, paths))
-    return jnp.tile(column.reshape(*leaf.shape[:-1], -1), SIDES)
+    return column.reshape(*leaf.shape[:-1], leaf.shape[-1] * paths)
 
 
 def _paths_to_columns(series: Array, lanes: int) -> Array:
-    """`[..., path] -> [..., side x lane x path]`."""
-    return jnp.tile(series, SIDES * lanes)
+    """`[..., path] -> [..., lane x path]`."""
+    return jnp.tile(series, lanes)
 
 
 def _record(state: State, flows: Flows, watched: Array) -> dict[str, Array]:
