@@ -15,7 +15,11 @@ from deleverage.world import Layout, Liquidity, Macro, Merton, Outage, World
 
 
 def layout(
-    steps: int = 4, step: float = 0.5, draw_step: float | None = None, venues: int = 2, assets: int = 1
+    steps: int = 4,
+    step: float = 0.5,
+    draw_step: float | None = None,
+    venues: int = 2,
+    assets: int = 1,
 ) -> Layout:
     return Layout(
         venues=tuple(f"venue{v}" for v in range(venues)),
@@ -56,9 +60,10 @@ def merton(rate: float, mean: float, deviation: float, loading: Any) -> Merton:
 
 
 def liquidity(**numbers: float) -> Liquidity:
-    values = dict(
-        lowest=0.0, highest=0.0, correlation=0.0, onset=0.0, hold=0.0, half_life=30.0
-    ) | numbers
+    values = (
+        dict(lowest=0.0, highest=0.0, correlation=0.0, onset=0.0, hold=0.0, half_life=30.0)
+        | numbers
+    )
     return Liquidity(**{name: np.array(value) for name, value in values.items()})
 
 
@@ -71,7 +76,8 @@ def outage(
 def world(loading: Any = ((0.0,),), **parts: Any) -> World:
     loading = np.asarray(loading, float)
     assets = loading.shape[0]
-    sizes = {name: parts.pop(name) for name in ("steps", "step", "draw_step", "venues") if name in parts}
+    names = ("steps", "step", "draw_step", "venues")
+    sizes = {name: parts.pop(name) for name in names if name in parts}
     whole = dict(
         layout=layout(assets=assets, **sizes),
         loading=loading,

@@ -48,9 +48,7 @@ def draw_steps_per_step(layout: Layout) -> int:
     return count
 
 
-def draw(
-    world: World, seed: int | Array, first_path: int | Array, paths: int, dtype: Any
-) -> Draws:
+def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, dtype: Any) -> Draws:
     """Draw the random numbers of `paths` consecutive path ids.
 
     Args:
@@ -75,16 +73,22 @@ def draw(
     ids = _uint32(first_path, "path id") + jnp.arange(paths, dtype=jnp.uint32)
 
     # Two calls, one for the series and one for the few numbers of a path: each call is a second
-    # of compilation.
-    series = _bits(key, (*jumps, *range(DIFFUSION, DIFFUSION + factors)), ids, steps)
-    single = _bits(key, (MACRO, LIQUIDITY, OUTAGE), ids, 2 * max(1, outages))
+    # of compilation. The few are made in a loop, because XLA would otherwise make them anew at
+    # every step that reads them; the series are stored when the scan over steps takes them in.
+    series = jax.vmap(lambda stream: _bits(key, stream, ids, steps), out_axes=1)(
+        np.array((*jumps, *range(DIFFUSION, DIFFUSION + factors)), np.uint32)
+    )
+    macro, liquidity, outage = jax.lax.map(
+        lambda stream: _bits(key, stream, ids, 2 * max(1, outages)),
+        np.array((MACRO, LIQUIDITY, OUTAGE), np.uint32),
+    )
     return Draws(
         diffusion=normal(series[:, len(jumps) :], dtype),
-        macro=uniform(single[:2, 0], dtype),
+        macro=uniform(macro[:2], dtype),
         jump_uniform=uniform(series[:, 0], dtype) if jumps else None,
         jump_normal=normal(series[:, 1], dtype) if jumps else None,
-        liquidity=normal(single[0, 1], dtype),
-        outage=uniform(single[: 2 * outages, 2].reshape(outages, 2, paths), dtype),
+        liquidity=normal(liquidity[0], dtype),
+        outage=uniform(outage[: 2 * outages].reshape(outages, 2, paths), dtype),
     )
 
 
@@ -118,18 +122,17 @@ def normal(bits: Array, dtype: Any) -> Array:
     return standard.astype(dtype)
 
 
-def _bits(key: Array, streams: tuple[int, ...], ids: Array, count: int) -> Array:
-    """The first numbers of some streams of each path, uint32 `[count, stream, path]`.
+def _bits(key: Array, stream: Array, ids: Array, count: int) -> Array:
+    """The first `count` numbers of a stream of each path, uint32 `[count, path]`.
 
     The path axis is last from the start, which is 4 times faster on a CPU than turning it there.
     """
 
-    def of_path(stream: Array, path_id: Array) -> Array:
+    def of_path(path_id: Array) -> Array:
         path_key = jax.random.fold_in(jax.random.fold_in(key, stream), path_id)
         return jax.random.bits(path_key, (count,), jnp.uint32)
 
-    of_paths = jax.vmap(of_path, in_axes=(None, 0), out_axes=-1)
-    return jax.vmap(of_paths, in_axes=(0, None), out_axes=1)(np.array(streams, np.uint32), ids)
+    return jax.vmap(of_path, out_axes=-1)(ids)
 
 
 def _below_one(dtype: Any) -> Any:

@@ -73,34 +73,30 @@ def _walk(world: World, draws: Draws, shock_time: Array, dtype: Any) -> Array:
     begins = jnp.asarray(np.arange(layout.steps * count) * interval, dtype)[:, None]
     multiplier = diffusion.volatility_multiplier(world.macro, begins - shock_time)
 
-    variance = jnp.sum(world.loading**2, axis=1)
-    changes = diffusion.increments(
-        _follow(world.anchor, world.loading),
-        _follow(world.anchor, variance),
-        multiplier,
-        draws.diffusion,
-        interval,
-    )
+    loading = _follow(world.anchor, world.loading)
+    variance = _follow(world.anchor, jnp.sum(world.loading**2, axis=1))
     trend = world.drift * interval
+    jump_loading, jump = jnp.zeros_like(trend), jnp.zeros_like(multiplier)
     if world.merton is not None:
         trend = trend - jumps.compensation(world.merton, interval)
-        size = jumps.jump_size(world.merton, interval, draws.jump_uniform, draws.jump_normal)
-        loading = _follow(world.anchor, world.merton.loading)
-        changes = changes + loading[:, None] * size[:, None]
-    changes = changes + _follow(world.anchor, trend)[:, None]
+        jump_loading = _follow(world.anchor, world.merton.loading)
+        jump = jumps.jump_size(world.merton, interval, draws.jump_uniform, draws.jump_normal)
+    trend = _follow(world.anchor, trend)
 
-    def advance(level: Array, change: Array) -> tuple[Array, Array]:
-        level = level + change
+    def advance(level: Array, interval_draws: tuple[Array, ...]) -> tuple[Array, Array]:
+        normals, multiplier, jump = interval_draws
+        change = diffusion.log_change(loading, variance, multiplier, normals, interval)
+        level = level + (change + trend[:, None] + jump_loading[:, None] * jump)
         return level, level
 
-    # `cumsum` over time is ten times slower than this scan on a CPU.
-    _, levels = jax.lax.scan(advance, jnp.zeros_like(changes[0]), changes)
+    # A scan, not `cumsum` (ten times slower on a CPU), and with the draws as its input: computed
+    # outside, XLA would make every normal anew for each asset that loads on it.
+    start = jnp.zeros((len(layout.assets), draws.macro.shape[-1]), dtype)
+    _, levels = jax.lax.scan(advance, start, (draws.diffusion, multiplier, jump))
     return levels[count - 1 :: count]
 
 
-def _gates(
-    world: World, draws: Draws, time: Array, dtype: Any
-) -> tuple[Array, Array, Array]:
+def _gates(world: World, draws: Draws, time: Array, dtype: Any) -> tuple[Array, Array, Array]:
     """Gates `[step, venue, path]`; first start and minutes shut of their outages `[venue, path]`.
 
     The minutes are those of the steps in which the gate is shut, so outages count once where

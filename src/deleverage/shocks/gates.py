@@ -30,9 +30,7 @@ def window(outage: Outage, uniforms: Array) -> Window:
     if outage.random:
         wait, length = -jnp.log(uniforms)
         never = outage.rate == 0
-        start = jnp.where(
-            never, jnp.inf, outage.start + wait / jnp.where(never, 1, outage.rate)
-        )
+        start = jnp.where(never, jnp.inf, outage.start + wait / jnp.where(never, 1, outage.rate))
         return Window(start, start + outage.length * length)
     start = jnp.broadcast_to(outage.start, uniforms.shape[1:])
     return Window(start, start + outage.length)

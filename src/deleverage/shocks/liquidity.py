@@ -42,7 +42,5 @@ def drop(liquidity: Liquidity, worst: Array, since: Array) -> Array:
         The drop, 0 before the shock, `[time, path]`.
     """
     recovering = jnp.maximum(0, since - liquidity.onset - liquidity.hold)
-    gone = (
-        worst * arrival(since, liquidity.onset) * jnp.exp2(-recovering / liquidity.half_life)
-    )
+    gone = worst * arrival(since, liquidity.onset) * jnp.exp2(-recovering / liquidity.half_life)
     return jnp.where(since > 0, gone, 0)

@@ -36,7 +36,7 @@ def shock_time(macro: Macro, u: Array) -> Array:
 def log_drop(macro: Macro, severity: Array, since: Array) -> Array:
     r"""Log drop of an asset with loading 1, some time after the shock.
 
-    $$S\,\bigl(\min(1, \tau/d) - \rho\,(1 - 2^{-\max(0,\,\tau - \delta)/\eta})\bigr),\quad \tau > 0$$
+    $$S\,\bigl(\min(1, \tau/d) - \rho\,(1 - 2^{-\max(0,\,\tau - \delta)/\eta})\bigr)$$
 
     Args:
         macro: Duration $d$, rebound $\rho$, its delay $\delta$ and half-life $\eta$, minutes.
@@ -48,9 +48,7 @@ def log_drop(macro: Macro, severity: Array, since: Array) -> Array:
 
     Source: MODEL.md section 2.1.
     """
-    recovered = 1 - jnp.exp2(
-        -jnp.maximum(0, since - macro.rebound_delay) / macro.rebound_half_life
-    )
+    recovered = 1 - jnp.exp2(-jnp.maximum(0, since - macro.rebound_delay) / macro.rebound_half_life)
     drop = severity * (arrival(since, macro.duration) - macro.rebound * recovered)
     return jnp.where(since > 0, drop, 0)
 
