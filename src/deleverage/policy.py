@@ -39,7 +39,7 @@ class IndexRules(eqx.Module):
 class MarginRules(eqx.Module):
     """Maintenance margin and collateral credit, both piecewise linear per account.
 
-    Maintenance of a perp slot: max over tiers of (rate N - n deduction), N its notional, n accounts.
+    Maintenance of a perp slot: max over tiers of (rate N - n deduction); N notional, n accounts.
     Credit of a collateral slot: min over tiers of (ratio V + n addition), V its index value.
     """
 

@@ -40,7 +40,7 @@ class IndexEntry:
     venue: int
     asset: int
     sources: tuple[int, ...]  # spot markets a weight may rest on: own pairs, then other venues
-    references: tuple[int, ...]  # other venues' USD spot markets, the median of which is the reference
+    references: tuple[int, ...]  # other venues' USD spot books, for the median
     reference_shares: tuple[float, ...]  # their configured depths over the total, sum 1
 
 
@@ -73,7 +73,7 @@ class Layout:
     buckets: int
     perp_index: tuple[int, ...]  # per market: index entry of a perp's underlying, -1 for spot
     mark_kinds: tuple[str, ...]  # per market: "index" | "last" | "median", "" for spot
-    sales: tuple[tuple[tuple[int, float], ...], ...]  # per index entry: own books and share sold on each
+    sales: tuple[tuple[tuple[int, float], ...], ...]  # per index entry: own books, shares sold
     basis_pairs: tuple[tuple[int, int], ...]  # (spot market, perp market)
     arbitrage_groups: tuple[tuple[int, ...], ...]  # USD spot markets of one asset, one a venue
     pegs: tuple[tuple[int, int], ...]  # (venue, asset) whose depeg is measured, by its index entry

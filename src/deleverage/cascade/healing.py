@@ -63,7 +63,7 @@ def close_basis(
 def equalise_venues(
     layout: Layout, rules: HealingRules, depth: Depth, y: Array, open_here: Array, minutes: float
 ) -> Array:
-    """Move spot displacements of open venues towards their depth-weighted mean, capital permitting."""
+    """Move spot displacements of open venues towards their depth-weighted mean."""
     member = _membership(layout.arbitrage_groups, y.shape[0])
     weight = open_here * depth.local
     mean = ratio_or_zero(contract(member, weight * y), contract(member, weight))

@@ -91,7 +91,7 @@ def reference_price(maps: Maps, price: Array) -> Array:
 
 
 def mark_price(layout: Layout, index: Array, basis: Array, last: Array) -> Array:
-    """Perp mark by the market's kind: `index`, `last`, or the median of index + basis, last, index."""
+    """Perp mark by kind: `index`, `last`, or the median of index + basis, last and index."""
     kinds = np.array(layout.mark_kinds)[:, None]
     fair = index + basis
     low, high = jnp.minimum(fair, index), jnp.maximum(fair, index)

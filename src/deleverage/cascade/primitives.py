@@ -29,7 +29,7 @@ def contract(matrix: np.ndarray, rows: Array) -> Array:
 
 
 def spread(matrix: np.ndarray, rows: Array) -> Array:
-    """`contract` to slots of cohorts: adds the bucket axis, `[..., S] x [S, path] -> [..., 1, path]`."""
+    """`contract` to slots of cohorts, `[..., S] x [S, path] -> [..., 1, path]` (1: buckets)."""
     return contract(matrix, rows)[..., None, :]
 
 
