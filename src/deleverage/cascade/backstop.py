@@ -132,7 +132,17 @@ def _cover(
     matched = jax.lax.cond(
         jnp.any(bad_debt > insurance_drawn),
         lambda: deleverage_winners(
-            maps, rules, accounts, markets, profit, equity, deficit, uncovered, is_due, prices, price
+            maps,
+            rules,
+            accounts,
+            markets,
+            profit,
+            equity,
+            deficit,
+            uncovered,
+            is_due,
+            prices,
+            price,
         ),
         lambda: nobody_deleveraged(accounts, markets, fund),
     )

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 POLICY_BLOCK = 16
 #: Paths of a unit where the config does not say: a unit of the default scenario takes 5-30 s.
-UNIT_PATHS = 2048
+UNIT_PATHS = 128
 UNIT_PATHS_LARGE = 8192
 #: Runs above this many units of paths get larger ones.
-MANY_UNITS = 64
+MANY_UNITS = 128
 
 
 def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Plan:

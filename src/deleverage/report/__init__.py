@@ -1,0 +1,5 @@
+"""Figures from a result dataset; nothing here simulates."""
+
+from deleverage.report.figures import policy_figure
+
+__all__ = ["policy_figure"]
