@@ -18,10 +18,16 @@ def observed_facts(config_name: str) -> list[dict[str, Any]]:
     return [
         {
             **row,
-            "selection": dict(part.split("=") for part in row["selection"].split(";") if part),
+            "selection": _selection(row["selection"]),
             "low": float(row["low"]),
             "high": float(row["high"]),
         }
         for row in csv.DictReader(text.splitlines())
         if row["config"] == config_name
     ]
+
+
+def _selection(text: str) -> dict[str, str | float]:
+    """`dim=label;...` as labels of the dataset: thresholds are numbers there."""
+    labels = dict(part.split("=") for part in text.split(";") if part)
+    return {dim: float(label) if dim == "threshold" else label for dim, label in labels.items()}
