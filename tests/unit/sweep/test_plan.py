@@ -77,7 +77,7 @@ def test_paths_and_policies_leave_the_directory_as_it_is_and_the_seed_does_not()
 
 
 def test_blocks_stay_as_first_planned(tmp_path):
-    old, new = make(paths=200, unit_paths=None), make(paths=5000, unit_paths=None)
+    old, new = make(paths=64, unit_paths=None), make(paths=5000, unit_paths=None)
     assert new.path_block != old.path_block
     assert continue_plan(old, new, tmp_path).path_block == old.path_block
 
