@@ -1,0 +1,127 @@
+"""The kernel as tests call it: one compiled program per layout, shape and float type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deleverage.cascade.blocks import split_by_block
+from deleverage.cascade.maps import maps_of
+from deleverage.cascade.step import StepInputs, initial_state, step
+from deleverage.engine.device import enable_compile_cache
+from deleverage.engine.program import run_paths
+from deleverage.policy import Policy
+from deleverage.shocks.exogenous import exogenous
+from deleverage.state import Draws, Inputs, State
+from deleverage.world import Layout, World
+
+enable_compile_cache()  # test files that share a program compile it once
+
+ROUNDINGS = 64
+"""Roundings that one step adds to a balance: ten stages of about six operations each."""
+
+SERIES = ("log_fundamental", "liquidity_drop", "gate_open")
+
+
+def rounding(layout: Layout, dtype: str = "float64") -> float:
+    """Relative error that the roundings of all steps add up to at most."""
+    return layout.steps * ROUNDINGS * float(np.finfo(dtype).eps)
+
+
+def gross_exposure(policy: Policy) -> np.ndarray:
+    """What balances of a policy are made of, USD millions: the scale of their rounding."""
+    books = policy.books
+    parts = (books.position, books.collateral, books.cash, books.budget, policy.backstop.fund)
+    return sum(np.abs(part).reshape(-1, part.shape[-1]).sum(axis=0) for part in parts)
+
+
+def single(policy: Policy, place: int = 0) -> Policy:
+    """One entry of the policy axis, which stays."""
+    return jax.tree.map(lambda leaf: leaf[..., place : place + 1], policy)
+
+
+def cast(tree: Any, dtype: str) -> Any:
+    """Every leaf as an array of the float type."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree)
+
+
+def as_inputs(inputs: Any, dtype: str) -> Inputs:
+    """`state.Inputs` from one, or from the oracle's mapping."""
+    if not isinstance(inputs, dict):
+        inputs = vars(inputs)
+    return Inputs(*(np.asarray(inputs[name], dtype) for name in SERIES))
+
+
+def simulate(
+    layout: Layout, policy: Policy, inputs: Any, dtype: str = "float64"
+) -> dict[str, np.ndarray]:
+    """Outcomes by name, `(policy, path, extra...)`, of policies on given exogenous series."""
+    with _precision(dtype):
+        outcomes = _run(layout, cast(policy, dtype), as_inputs(inputs, dtype), dtype)
+        return {name: np.moveaxis(np.asarray(v), (-2, -1), (0, 1)) for name, v in outcomes.items()}
+
+
+def shocks(world: World, draws: Draws, dtype: str = "float64") -> dict[str, np.ndarray]:
+    """Exogenous series and coordinates of paths by name, the path axis last."""
+    with _precision(dtype):
+        inputs, coordinates = _exogenous(cast(world, dtype), cast(draws, dtype), dtype)
+        return jax.tree.map(np.asarray, {**vars(inputs), **vars(coordinates)})
+
+
+def trajectory(
+    layout: Layout, policy: Policy, inputs: Any, feedback: float = 1.0, dtype: str = "float64"
+) -> tuple[State, State, Any]:
+    """States before and after, and flows, of every step: a leading axis of steps.
+
+    Leaves end in the path axis, and `policy` has one entry: it is put on every path.
+    """
+    with _precision(dtype):
+        found = _trajectory(
+            layout, cast(policy, dtype), as_inputs(inputs, dtype), np.asarray(feedback, dtype)
+        )
+        return jax.tree.map(np.asarray, found)
+
+
+def _precision(dtype: str) -> Any:
+    """Switches 64-bit types; JAX would give a trace the constants of the other precision."""
+    maps_of.cache_clear()
+    return jax.enable_x64(dtype == "float64")
+
+
+@eqx.filter_jit
+def _run(layout: Layout, policy: Policy, inputs: Inputs, dtype: str) -> dict[str, Any]:
+    return run_paths(layout, policy, inputs, np.int32(0), np.dtype(dtype))[0]
+
+
+@eqx.filter_jit
+def _exogenous(world: World, draws: Draws, dtype: str) -> Any:
+    return exogenous(world, draws, np.dtype(dtype))
+
+
+@eqx.filter_jit
+def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: Any) -> Any:
+    paths = inputs.liquidity_drop.shape[-1]
+    policy = jax.tree.map(lambda leaf: jnp.repeat(leaf, paths, axis=-1), policy)
+    feedback = jnp.broadcast_to(feedback, (paths,))
+    blocks = split_by_block(policy, maps_of(layout))
+
+    def advance(before: State, series: tuple) -> tuple[State, tuple]:
+        fundamental, drop, gate, t = series
+        given = StepInputs(
+            log_fundamental=fundamental,
+            liquidity_drop=drop,
+            gate_open=gate,
+            feedback=feedback,
+            t=t,
+        )
+        after, flows = step(layout, policy, blocks, before, given)
+        return after, (before, after, flows)
+
+    steps = jnp.arange(layout.steps, dtype=jnp.int32)
+    series = (inputs.log_fundamental, inputs.liquidity_drop, inputs.gate_open, steps)
+    start = initial_state(layout, policy, blocks, feedback)
+    return jax.lax.scan(advance, start, series)[1]
