@@ -72,16 +72,13 @@ def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, d
     key = jax.random.key(_uint32(seed, "seed"), impl=GENERATOR)
     ids = _uint32(first_path, "path id") + jnp.arange(paths, dtype=jnp.uint32)
 
-    # Two calls, one for the series and one for the few numbers of a path: each call is a second
-    # of compilation. The few are made in a loop, because XLA would otherwise make them anew at
-    # every step that reads them; the series are stored when the scan over steps takes them in.
-    series = jax.vmap(lambda stream: _bits(key, stream, ids, steps), out_axes=1)(
-        np.array((*jumps, *range(DIFFUSION, DIFFUSION + factors)), np.uint32)
-    )
-    macro, liquidity, outage = jax.lax.map(
-        lambda stream: _bits(key, stream, ids, 2 * max(1, outages)),
-        np.array((MACRO, LIQUIDITY, OUTAGE), np.uint32),
-    )
+    # Loops, because XLA would otherwise make the keys anew for every number, and the few numbers
+    # of a path at every step that reads them. The series are stored when a scan takes them in.
+    streams = (MACRO, LIQUIDITY, OUTAGE, *jumps, *range(DIFFUSION, DIFFUSION + factors))
+    keys = jax.lax.map(lambda stream: _path_keys(key, stream, ids), np.array(streams, np.uint32))
+    few = 2 * max(1, outages)
+    macro, liquidity, outage = jax.lax.map(lambda part: _bits(part, few), keys[:3])
+    series = jax.vmap(lambda part: _bits(part, steps), out_axes=1)(keys[3:])
     return Draws(
         diffusion=normal(series[:, len(jumps) :], dtype),
         macro=uniform(macro[:2], dtype),
@@ -122,17 +119,26 @@ def normal(bits: Array, dtype: Any) -> Array:
     return standard.astype(dtype)
 
 
-def _bits(key: Array, stream: Array, ids: Array, count: int) -> Array:
-    """The first `count` numbers of a stream of each path, uint32 `[count, path]`.
+def _path_keys(key: Array, stream: Array, ids: Array) -> Array:
+    """The key of a stream of each path, as words `[word, path]`."""
+
+    def of_path(path_id: Array) -> Array:
+        return jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, stream), path_id))
+
+    return jax.vmap(of_path, out_axes=-1)(ids)
+
+
+def _bits(keys: Array, count: int) -> Array:
+    """The first `count` numbers of each key `[word, path]`, uint32 `[count, path]`.
 
     The path axis is last from the start, which is 4 times faster on a CPU than turning it there.
     """
 
-    def of_path(path_id: Array) -> Array:
-        path_key = jax.random.fold_in(jax.random.fold_in(key, stream), path_id)
-        return jax.random.bits(path_key, (count,), jnp.uint32)
+    def of_path(words: Array) -> Array:
+        key = jax.random.wrap_key_data(words, impl=GENERATOR)
+        return jax.random.bits(key, (count,), jnp.uint32)
 
-    return jax.vmap(of_path, out_axes=-1)(ids)
+    return jax.vmap(of_path, in_axes=-1, out_axes=-1)(keys)
 
 
 def _below_one(dtype: Any) -> Any:
