@@ -147,7 +147,7 @@ def compare(oracle: Any, seed: int, changes: dict[tuple[str, str], float]) -> No
     expected = oracle.simulate_pair(world, policy, inputs)
     SEEN["worlds"] += 1
     gaps = [values for name, values in expected.items() if name.endswith("_gap")]
-    near = min(gap.min() for gap in gaps) < NEAR
+    near = bool(min(gap.min() for gap in gaps) < NEAR)
     SEEN["near"] += near
     event("near a threshold" if near else "compared")
     assume(not near)
@@ -198,8 +198,16 @@ def test_the_order_of_policies_changes_no_outcome(seed, order):
     turned = kernel.simulate(
         world.layout, jax.tree.map(lambda leaf: leaf[..., list(order)], policy), inputs
     )
+    assume(straight["least_margin_gap"].min() > NEAR)
+    error = kernel.rounding(world.layout)
     for name, values in turned.items():
-        np.testing.assert_array_equal(values, straight[name][list(order)], name)
+        if name not in TIMES:  # which jump where two steps tie
+            theirs = straight[name]
+            allowed = error * (np.abs(theirs) + scale_of(name, straight, policy))
+            same = (np.abs(values - theirs[list(order)]) <= allowed[list(order)]) | (
+                np.isnan(values) & np.isnan(theirs[list(order)])
+            )
+            assert same.all(), name
 
 
 @pytest.mark.parametrize("seed", [8, 43])
