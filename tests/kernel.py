@@ -87,8 +87,7 @@ def trajectory(
 
 
 def _precision(dtype: str) -> Any:
-    """Switches 64-bit types; JAX would give a trace the constants of the other precision."""
-    maps_of.cache_clear()
+    """Switches 64-bit types."""
     return jax.enable_x64(dtype == "float64")
 
 

@@ -125,8 +125,8 @@ def _cover(
     ]
 
     bad_debt = gather(maps.venue_books, deficit)
-    covered = jnp.minimum(1, ratio_or_zero(fund, bad_debt))
-    insurance_drawn = covered * bad_debt
+    insurance_drawn = jnp.minimum(fund, bad_debt)  # exact: rounding must not overdraw the fund
+    covered = ratio_or_zero(insurance_drawn, bad_debt)
     uncovered = [1 - spread(block.venue, covered) for block in maps.blocks]
 
     matched = jax.lax.cond(

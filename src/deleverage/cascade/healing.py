@@ -66,10 +66,14 @@ def equalise_venues(
     """Move spot displacements of open venues towards their depth-weighted mean."""
     member = _membership(layout.arbitrage_groups, y.shape[0])
     weight = open_here * depth.local
-    mean = ratio_or_zero(contract(member, weight * y), contract(member, weight))
+    joint = contract(member, weight)
+    rough = ratio_or_zero(contract(member, weight * y), joint)
+    # a second mean, of what the first left: else an almost infinitely deep book's move, and what
+    # it would cost, is the rounding of the first
+    offset = y - contract(member.T, rough)
+    mean = ratio_or_zero(contract(member, weight * offset), joint)
     speed = 1 - half_life_decay(minutes, rules.arbitrage_half_life)
-    speed_here, mean_here = contract(member.T, speed), contract(member.T, speed * mean)
-    move = open_here * (mean_here - speed_here * y)
+    move = open_here * contract(member.T, speed) * (contract(member.T, mean) - offset)
     bought = contract(member, jnp.maximum(-move, 0) * depth.local)
     funded = jnp.minimum(1, _or_one(rules.arbitrage_capital * minutes, bought))
     return y + contract(member.T, funded) * move

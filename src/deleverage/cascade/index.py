@@ -71,7 +71,10 @@ def publish(
     fair = jnp.where(
         maps.index_pegged, redemption, jnp.where(maps.has_reference, reference, raw)
     )
-    return Published(index_price, mark * maps.perp, fair, smoothed, basis * maps.perp)
+    is_perp = maps.perp > 0
+    return Published(
+        index_price, jnp.where(is_perp, mark, 0), fair, smoothed, jnp.where(is_perp, basis, 0)
+    )
 
 
 def reference_price(maps: Maps, price: Array) -> Array:

@@ -128,9 +128,11 @@ class Simulator:
         place = [list(group.members).index(p) for p in lanes]
         padded = place + [place[0]] * (LANES - len(place))
         policy = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.policy)
+        # arrays, not Python floats: those would be compiled in, and every new value again
+        world = jax.tree.map(np.asarray, group.world)
         with jax.enable_x64(self._dtype == "float64"):
             outcomes, coordinates, record = simulate_tile(
-                group.world,
+                world,
                 policy,
                 np.uint32(self._seed),
                 np.uint32(first),
