@@ -1,0 +1,293 @@
+"""The stages stay lowerable: a fused driver could run the step inside one kernel on a GPU.
+
+Each stage is traced, evaluated row by row (`rows.py`) and put into a Pallas kernel, which JAX
+exports for CUDA on any machine: Mosaic GPU makes its module at export, so a primitive without a
+lowering fails here. The same evaluation on a CPU gives the numbers of the stage as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rows as rows_module
+from jax.extend.core import jaxpr_as_fun
+from rows import REWRITES, evaluate, from_rows, pack, to_rows
+from worlds import random_world, tiny_world
+
+from deleverage.cascade.backstop import absorb
+from deleverage.cascade.blocks import split_by_block
+from deleverage.cascade.healing import heal
+from deleverage.cascade.impact import execute, local_depth
+from deleverage.cascade.index import publish
+from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
+from deleverage.cascade.maps import maps_of
+from deleverage.cascade.margin import SlotPrices, assess
+from deleverage.cascade.prices import market_prices
+from deleverage.cascade.primitives import spread
+from deleverage.cascade.step import StepInputs, initial_state, step
+from deleverage.cascade.top_up import top_up_cash
+
+PATHS = 128  # a warpgroup, one path a thread
+MOSAIC_NEEDS = (0, 11)
+
+needs_mosaic = pytest.mark.skipif(
+    jax.__version_info__[:2] < MOSAIC_NEEDS,
+    reason=f"Mosaic GPU lowers what the stages use from JAX 0.11 on; this is {jax.__version__}",
+)
+
+
+class Stressed:
+    """A world two steps into a crash, one random path a column: every stage has work."""
+
+    def __init__(self, world: Any, policy: Any) -> None:
+        rng = np.random.default_rng(7)
+        self.layout = layout = world.layout
+        self.maps = maps_of(layout)
+        self.policy = jax.tree.map(
+            lambda leaf: jnp.asarray(np.repeat(leaf[..., :1], PATHS, axis=-1), jnp.float32), policy
+        )
+        self.blocks = split_by_block(self.policy, self.maps)
+        assets = len(layout.assets)
+        fall = rng.uniform(0.0, 0.5, (assets, PATHS)) * rng.integers(0, 2, PATHS)
+        fall[0] = 0
+        fall[list(layout.pegged)] *= 0.2
+        self.inputs = StepInputs(
+            log_fundamental=-jnp.asarray(fall, jnp.float32),
+            liquidity_drop=jnp.asarray(rng.uniform(0.0, 0.9, PATHS), jnp.float32),
+            gate_open=jnp.asarray(rng.integers(0, 2, (len(layout.venues), PATHS)), jnp.float32),
+            feedback=jnp.asarray(rng.integers(0, 4, PATHS) > 0, jnp.float32),
+            t=jnp.int32(0),
+        )
+        self.state = initial_state(layout, self.policy, self.blocks, self.inputs.feedback)
+        one_step = jax.jit(lambda p, b, s, i: step(layout, p, b, s, i))
+        self.state, self.flows = one_step(self.policy, self.blocks, self.state, self.inputs)
+        # prices move on: at the same prices, those paid off are worth a rounding of zero
+        self.inputs = StepInputs(
+            **{
+                **vars(self.inputs),
+                "log_fundamental": 1.2 * self.inputs.log_fundamental,
+                "t": jnp.int32(1),
+            }
+        )
+        self.price = self.flows.closing_price * 0.97
+        self.depth = local_depth(
+            self.policy.impact, self.inputs.liquidity_drop, self.inputs.feedback
+        )
+
+
+def stages(world: Stressed) -> dict[str, tuple[Callable[..., Any], tuple]]:
+    """Every stage by name, as a function of arrays that end in the path axis, and those arrays."""
+    w, layout, maps, minutes = world, world.layout, world.maps, world.layout.step
+    state, policy, given = w.state, w.policy, w.inputs
+    block, rules, accounts = maps.blocks[0], w.blocks[0], state.accounts[0]
+    margin, due = w.flows.margins[0], w.flows.is_due[0]
+    contracts, cash = w.flows.contracts_closed[0], state.accounts[0].cash
+    sold = w.flows.perp_units_sold
+
+    def margins(rules: Any, accounts: Any, index: Any, mark: Any) -> Any:
+        slots = SlotPrices(spread(block.collateral, index), spread(block.market, mark))
+        return assess(rules.margin, rules.books, accounts, slots)
+
+    def top_ups(rules: Any, accounts: Any, margin: Any, due: Any, gate: Any) -> Any:
+        open_here = spread(block.venue, gate)
+        return top_up_cash(rules.top_up, accounts, margin, due, open_here, minutes)
+
+    def collateral(*arrays: Any) -> Any:
+        *others, price = arrays
+        return collateral_to_sell(block, *others, spread(block.sale, price), minutes)
+
+    return {
+        "prices": (
+            lambda f, y: market_prices(maps, f, y),
+            (given.log_fundamental, state.markets.displacement),
+        ),
+        "index": (
+            lambda r, m, p, f, t: publish(layout, maps, r, m, p, jnp.exp(f), t == 0),
+            (policy.index, state.markets, w.price, given.log_fundamental, given.t),
+        ),
+        "margin": (margins, (rules, accounts, w.flows.index_price, w.flows.mark_price)),
+        "top_up": (top_ups, (rules, accounts, margin, due, given.gate_open)),
+        "perp_orders": (
+            lambda r, a, m, d: perps_to_close(block, r, a, m, d, minutes),
+            (rules, accounts, margin, due),
+        ),
+        "collateral_orders": (
+            collateral,
+            (rules, accounts, margin, due, contracts, cash, w.price),
+        ),
+        "impact": (
+            lambda r, drop, f, p, q: execute(local_depth(r, drop, f), p, q),
+            (policy.impact, given.liquidity_drop, given.feedback, w.price, sold),
+        ),
+        "healing": (
+            lambda r, d, y, g: heal(layout, maps, r, d, y, g),
+            (policy.healing, w.depth, state.markets.displacement + 0.01, given.gate_open),
+        ),
+        "bankruptcies": (
+            lambda r, b, a, m, f, d, p: absorb(maps, r, b, a, m, f, d, p),
+            (
+                policy.backstop,
+                w.blocks,
+                state.accounts,
+                state.markets,
+                state.fund,
+                w.flows.is_due,
+                w.price,
+            ),
+        ),
+        "step": (
+            lambda p, b, s, i: step(layout, p, b, s, i),
+            (policy, w.blocks, state, given),
+        ),
+    }
+
+
+NAMES = (
+    "prices",
+    "index",
+    "margin",
+    "top_up",
+    "perp_orders",
+    "collateral_orders",
+    "impact",
+    "healing",
+    "bankruptcies",
+    "step",
+)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Stressed:
+    return Stressed(
+        *tiny_world(
+            impact__depth=400.0,
+            impact__sensitivity=0.5,
+            backstop__fund=0.1,
+            liquidation__pace=1.0,
+            top_up__rate=0.5,
+            top_up__warn=2.0,
+            books__budget=1.0,
+            healing__resilience_half_life=5.0,
+            healing__basis_half_life=1.0,
+            healing__arbitrage_half_life=1.0,
+            healing__arbitrage_capital=20.0,
+            healing__redemption_capacity=2.0,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def richer() -> Stressed:
+    return Stressed(*random_world(3, policies=1))
+
+
+def traced(function: Callable[..., Any], arguments: tuple) -> tuple[Any, list[Any]]:
+    leaves, structure = jax.tree.flatten(arguments)
+
+    def flat(*leaves: Any) -> list[Any]:
+        return jax.tree.leaves(function(*jax.tree.unflatten(structure, leaves)))
+
+    return jax.make_jaxpr(flat)(*leaves), leaves
+
+
+def assert_same(closed: Any, leaves: list[Any]) -> None:
+    results = evaluate(closed, [to_rows(np.asarray(leaf), PATHS) for leaf in leaves], PATHS)
+    whole = jax.jit(jaxpr_as_fun(closed))(*leaves)
+    for rows, aval, expected in zip(results, closed.out_avals, whole, strict=True):
+        result = np.asarray(from_rows(rows, aval.shape, aval.dtype), float)
+        expected = np.asarray(expected, float)
+        scale = np.max(np.abs(expected), initial=1e-3, where=np.isfinite(expected))
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_give_the_numbers_of_the_stage(tiny, name):
+    assert_same(*traced(*stages(tiny)[name]))
+
+
+def test_rows_give_the_numbers_of_a_step_with_every_kind(richer):
+    assert_same(*traced(*stages(richer)["step"]))
+
+
+def test_the_stressed_world_has_work_for_every_stage(tiny):
+    flows = tiny.flows
+    assert all(np.any(np.asarray(due)) for due in flows.is_due)
+    assert not all(np.all(np.asarray(due)) for due in flows.is_due)
+    for name in ("bad_debt", "insurance_drawn", "adl_loss", "socialised_loss"):
+        assert np.any(np.asarray(getattr(flows.losses, name)) > 0), name
+    assert np.any(np.concatenate([np.ravel(cash) for cash in flows.top_up]) > 0)
+
+
+@pytest.mark.parametrize("name", ["expm1", "is_finite", "log1p"])
+def test_rewrites_give_what_they_replace(name):
+    x = np.concatenate([np.linspace(-0.9, 3.0, 4001), [1e-7, -1e-7, 1e-30, 0.0, -0.5, 0.5]])
+    x = jnp.asarray(x, jnp.float32)
+    original = {"expm1": jnp.expm1, "log1p": jnp.log1p, "is_finite": jnp.isfinite}[name]
+    x = jnp.append(x, jnp.array([jnp.inf, jnp.nan], jnp.float32)) if name == "is_finite" else x
+    np.testing.assert_allclose(REWRITES[name](x), original(x), rtol=5e-7)
+
+
+def export_for_cuda(closed: Any, leaves: list[Any]) -> Any:
+    """One kernel: the inputs as rows of a matrix in, the outputs as rows of a matrix out."""
+    from jax.experimental.pallas import mosaic_gpu as plgpu
+
+    arrays = [leaf for leaf in leaves if np.ndim(leaf)]
+    scalars = [leaf for leaf in leaves if not np.ndim(leaf)]
+    sizes = [int(np.prod(leaf.shape[:-1])) for leaf in arrays]
+    outputs = sum(int(np.prod(aval.shape[:-1])) for aval in closed.out_avals)
+
+    def kernel(numbers: Any, matrix: Any, result: Any) -> None:
+        here = iter(range(sum(sizes)))
+        counts = iter(range(len(scalars)))
+        arguments = []
+        for leaf in leaves:
+            rows = []
+            for _ in range(int(np.prod(leaf.shape[:-1]))):
+                row = matrix[next(here)] if leaf.ndim else numbers[next(counts)]
+                rows.append(row > 0 if leaf.dtype == bool else row)
+            arguments.append(pack(rows, leaf.shape[:-1]))
+        place = 0
+        for rows, aval in zip(evaluate(closed, arguments, PATHS), closed.out_avals, strict=True):
+            for row in rows.ravel():
+                if aval.dtype == bool:
+                    one, nil = (jnp.full((PATHS,), v, jnp.float32) for v in (1, 0))
+                    row = jnp.where(row, one, nil)
+                value = row if np.ndim(row) else jnp.full((PATHS,), row, jnp.float32)
+                result[place] = value
+                place += 1
+
+    out = jax.ShapeDtypeStruct((max(outputs, 1), PATHS), jnp.float32)
+    renamed = "out_type" in inspect.signature(plgpu.kernel).parameters  # since JAX 0.12
+    launch = plgpu.kernel(
+        kernel,
+        **{"out_type" if renamed else "out_shape": out},
+        # one path a thread needs no inference of layouts, which is quadratic in operations
+        compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
+    )
+    return jax.export.export(jax.jit(launch), platforms=["cuda"])(
+        jax.ShapeDtypeStruct((max(len(scalars), 1),), jnp.int32),
+        jax.ShapeDtypeStruct((max(sum(sizes), 1), PATHS), jnp.float32),
+    )
+
+
+@needs_mosaic
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_lower_into_a_kernel_for_cuda(tiny, name):
+    exported = export_for_cuda(*traced(*stages(tiny)[name]))
+    assert exported.platforms == ("cuda",)
+    assert "mosaic_gpu" in exported.mlir_module()
+
+
+@needs_mosaic
+def test_what_has_no_lowering_is_found(tiny, monkeypatch):
+    """Without its rewrite expm1 reaches Mosaic GPU, which has no rule for it."""
+    monkeypatch.setattr(rows_module, "ELEMENTWISE", rows_module.ELEMENTWISE | {"expm1"})
+    monkeypatch.delitem(REWRITES, "expm1")
+    with pytest.raises(NotImplementedError, match="expm1"):
+        export_for_cuda(*traced(*stages(tiny)["impact"]))
