@@ -47,6 +47,7 @@ def small(*overrides: str, paths: int = PATHS) -> Config:
 def with_policies(config: Config, folder: Path, policies: dict[str, Any]) -> Config:
     """The config with other policies, through a file as a user would change them."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.sort_base_mapping_type_on_output = False  # the order of policies matters
     content = yaml.load(config.resolved_yaml())
     content["policies"] = policies
     text = io.StringIO()
