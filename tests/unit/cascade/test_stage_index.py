@@ -1,0 +1,114 @@
+"""Stage 3 by hand: reference, raw index, clamp, EMA, floor, marks (MODEL.md 2.3)."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from worlds import RANDOM_LAYOUT
+
+from deleverage.cascade.index import mark_price, publish, reference_price
+from deleverage.cascade.maps import maps_of
+
+BTC, USDE = 0, 1  # index entries of the exchange
+
+
+# references of ETH on the exchange: market 1 with 45% of the depth, market 2 with 55%
+@pytest.mark.parametrize(
+    ("perps_venue", "elsewhere", "median"),
+    [(0.9, 1.0, 1.0), (1.0, 0.9, 0.9), (0.95, 0.95, 0.95), (0.5, 1.5, 1.5)],
+)
+def test_the_reference_is_the_lower_weighted_median(perps_venue, elsewhere, median):
+    price = np.ones((12, 1))
+    price[1], price[2] = perps_venue, elsewhere
+    reference = reference_price(maps_of(RANDOM_LAYOUT), jnp.asarray(price))
+    assert reference[0, 0] == pytest.approx(median)
+
+
+def test_of_two_halves_the_lower_price_counts_and_a_lone_venue_has_none():
+    price = np.ones((12, 1))
+    price[0], price[2] = 0.8, 0.9  # the references of ETH on the perp venue, one half each
+    reference = reference_price(maps_of(RANDOM_LAYOUT), jnp.asarray(price))
+    assert reference[3, 0] == pytest.approx(0.8)
+    assert reference[5, 0] == 0
+
+
+def published(case, column, first=False, own=0.65, **rules):
+    """Own USDe price against 1 elsewhere; the EMA stands at 1."""
+    world = case(**{f"index__{name}": value for name, value in rules.items()})
+    price = column(0.8, 0.9, own, 1.0, 0.82)  # BTC here, there; USDe here, there; perp
+    redemption = column(1.0, 0.85, 1.0)
+    return publish(
+        world.layout,
+        world.maps,
+        world.policy.index,
+        world.state.markets,
+        price,
+        redemption,
+        jnp.array(first),
+    )
+
+
+def weights(own, other):
+    """`[source, index entry, policy]` for USDe; BTC rests on its own book."""
+    return np.array([[[1.0], [own]], [[0.0], [other]]])
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({}, 0.65),
+        ({"weight": weights(0.5, 0.5)}, 0.825),
+        ({"weight": weights(0.25, 0.0), "reference_weight": 0.75}, 0.25 * 0.65 + 0.75),
+        ({"weight": weights(0.4, 0.0), "redemption_weight": 0.6}, 0.4 * 0.65 + 0.6),
+        ({"clamp": 0.05}, 0.95),
+        ({"clamp": 0.5}, 0.65),
+        ({"smoothing": 0.25}, 1 - 0.25 * 0.35),
+        ({"smoothing": 0.25, "clamp": 0.1}, 1 - 0.25 * 0.1),
+        ({"floor": 0.97}, 0.97),
+        ({"floor": 0.6}, 0.65),
+        ({"smoothing": 0.25, "floor": 0.97}, 0.97),
+    ],
+)
+def test_an_index_price(case, column, rules, expected):
+    assert published(case, column, **rules).index_price[USDE, 0] == pytest.approx(expected)
+
+
+def test_an_average_starts_at_the_first_raw_index(case, column):
+    seen = published(case, column, first=True, smoothing=0.25)
+    assert seen.smoothed_index[USDE, 0] == pytest.approx(0.65)
+
+
+def test_the_floor_is_not_remembered(case, column):
+    seen = published(case, column, floor=0.97)
+    assert seen.index_price[USDE, 0] == pytest.approx(0.97)
+    assert seen.smoothed_index[USDE, 0] == pytest.approx(0.65)
+
+
+def test_the_fair_price_leaves_the_venue_out(case, column):
+    fair = published(case, column, floor=0.97).fair_price
+    assert fair[USDE, 0] == 1.0  # what the issuer pays
+    assert fair[BTC, 0] == pytest.approx(0.9)  # the price elsewhere
+
+
+@pytest.mark.parametrize(
+    ("kind", "last", "expected"),
+    [
+        ("index", 0.7, 0.8),
+        ("last", 0.7, 0.7),
+        ("median", 0.7, 0.78),  # of index + basis 0.78, last 0.7, index 0.8
+        ("median", 0.79, 0.79),
+        ("median", 0.9, 0.8),
+    ],
+)
+def test_a_mark_price(case, column, kind, last, expected):
+    layout = dataclasses.replace(case().layout, mark_kinds=("", "", "", "", kind))
+    index, basis = column(0, 0, 0, 0, 0.8), column(0, 0, 0, 0, -0.02)
+    mark = mark_price(layout, index, basis, column(0, 0, 0, 0, last))
+    assert mark[4, 0] == pytest.approx(expected)
+
+
+def test_the_basis_is_averaged_before_the_mark(case, column):
+    seen = published(case, column, basis_smoothing=0.5)
+    assert seen.basis[:, 0] == pytest.approx([0, 0, 0, 0, 0.5 * (0.82 - 0.8)], abs=1e-7)
+    assert seen.mark_price[:, 0] == pytest.approx([0, 0, 0, 0, 0.8])

@@ -1,0 +1,115 @@
+"""Stages 4 and 5 by hand: tiers, equity, who is due, top-ups (MODEL.md 2.4, 2.5)."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deleverage.cascade.margin import (
+    Assessment,
+    SlotPrices,
+    assess,
+    has_positions,
+    margin_gap,
+)
+from deleverage.cascade.top_up import top_up_cash
+from deleverage.policy import Books, MarginRules, TopUpRules
+from deleverage.state import Accounts
+
+
+def cohorts(*values):
+    """One number a bucket, `[book, bucket, path]`."""
+    return jnp.asarray(values, jnp.float32)[None, :, None]
+
+
+def tiers(*values):
+    """One number a tier, `[slot, tier, book, 1, path]`."""
+    return jnp.asarray(values, jnp.float32)[None, :, None, None, None]
+
+
+def account(cash, contracts, collateral, accounts, mark, index):
+    """One book of one perp and one collateral slot, tiered at 50 and at 20 an account."""
+    rules = MarginRules(
+        rate=tiers(0.01, 0.05),
+        deduction=tiers(0.0, 50 * 0.04),
+        ratio=tiers(0.95, 0.5),
+        addition=tiers(0.0, 20 * 0.45),
+        loan_rate=jnp.full((1, 1, 1), 0.05),
+    )
+    position, pledged = cohorts(contracts)[None], cohorts(collateral)[None]
+    zero = cohorts(0.0)
+    books = Books(position, jnp.ones((1, 1, 1, 1)), pledged, zero, cohorts(accounts), zero)
+    held = Accounts(cohorts(cash), position, pledged, zero, zero > 0)
+    prices = SlotPrices(jnp.full((1, 1, 1, 1), index), jnp.full((1, 1, 1, 1), mark))
+    return assess(rules, books, held, prices)
+
+
+@pytest.mark.parametrize(
+    ("given", "equity", "maintenance"),
+    [
+        # cash, contracts, collateral, accounts, mark, index
+        ((5.0, 40.0, 0.0, 1.0, 0.9, 1.0), 5 - 4.0, 0.36),  # in the first tier
+        ((20.0, 100.0, 0.0, 1.0, 0.9, 1.0), 20 - 10.0, 0.5 + 40 * 0.05),  # 50 at 1%, 40 at 5%
+        ((20.0, 100.0, 0.0, 2.0, 0.9, 1.0), 20 - 10.0, 0.9),  # two accounts of 45 each
+        ((20.0, -100.0, 0.0, 2.0, 0.9, 1.0), 20 + 10.0, 0.9),  # a short gains
+        ((0.0, 0.0, 20.0, 1.0, 1.0, 0.8), 0.95 * 16, 0.0),
+        ((0.0, 0.0, 30.0, 1.0, 1.0, 1.0), 0.95 * 20 + 0.5 * 10, 0.0),  # 20 at 95%, 10 at 50%
+        ((-12.0, 0.0, 20.0, 1.0, 1.0, 0.8), 0.95 * 16 - 12, 0.05 * 12),  # a loan
+    ],
+)
+def test_equity_and_maintenance(given, equity, maintenance):
+    found = account(*given)
+    assert found.equity[0, 0, 0] == pytest.approx(equity, rel=1e-5)
+    assert found.maintenance_margin[0, 0, 0] == pytest.approx(maintenance, rel=1e-5)
+    assert bool(found.is_short_of_margin[0, 0, 0]) == (equity < maintenance)
+
+
+def assessment(equity, maintenance):
+    rest = cohorts(*equity) * 0
+    return Assessment(cohorts(*equity), cohorts(*maintenance), rest[None], rest, rest)
+
+
+def test_due_is_strictly_below_maintenance():
+    found = assessment([4.9, 5.0, 5.1], [5.0, 5.0, 5.0]).is_short_of_margin
+    assert found[0, :, 0].tolist() == [True, False, False]
+
+
+def test_the_margin_gap_is_relative_and_skips_what_has_none():
+    found = assessment([4.0, 6.0, 1.0, 4.0], [5.0, 5.0, 0.0, 5.0])
+    gap = margin_gap(found, cohorts(0, 0, 0, 1) > 0)
+    assert gap[0, :, 0] == pytest.approx([0.2, 0.2, np.inf, np.inf], rel=1e-6)
+
+
+def test_positions_are_left_in_any_slot():
+    zero = cohorts(0, 0, 0)
+    held = Accounts(
+        zero, jnp.stack([cohorts(0, -1, 0)]), jnp.stack([cohorts(0, 0, 2)]), zero, zero > 0
+    )
+    assert has_positions(held)[0, :, 0].tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("equity", "budget", "due", "gate", "added"),
+    [
+        (6.0, 10.0, False, 1.0, 1.0),  # a quarter of what is missing to 2 x 5
+        (6.0, 0.4, False, 1.0, 0.4),  # all that is left
+        (6.0, 10.0, True, 1.0, 0.0),  # too late
+        (6.0, 10.0, False, 0.0, 0.0),  # the gate is shut
+        (10.0, 10.0, False, 1.0, 0.0),  # above the warning
+    ],
+)
+def test_top_ups(equity, budget, due, gate, added):
+    rules = TopUpRules(rate=jnp.full((1, 1, 1), 0.5), warn=jnp.full((1, 1, 1), 2.0))
+    zero = cohorts(0.0)
+    held = Accounts(zero, zero[None], zero[None], cohorts(budget), zero > 0)
+    cash = top_up_cash(
+        rules, held, assessment([equity], [5.0]), cohorts(due) > 0, jnp.full((1, 1, 1), gate), 0.5
+    )
+    assert cash[0, 0, 0] == pytest.approx(added)
+
+
+def test_a_fast_top_up_adds_no_more_than_is_missing():
+    rules = TopUpRules(rate=jnp.full((1, 1, 1), 40.0), warn=jnp.full((1, 1, 1), 2.0))
+    zero = cohorts(0.0)
+    held = Accounts(zero, zero[None], zero[None], cohorts(100.0), zero > 0)
+    cash = top_up_cash(rules, held, assessment([6.0], [5.0]), zero > 0, jnp.ones((1, 1, 1)), 0.5)
+    assert cash[0, 0, 0] == pytest.approx(4.0)
