@@ -81,7 +81,7 @@ def test_winners_are_closed_pro_rata(case, column):
 
 
 def test_contracts_without_a_winner_go_to_market_makers(case, column):
-    # makers are long 20 at the start, so they have lost; who is due is no winner
+    # who is due is no winner, and makers, flat at the start, have gained nothing
     accounts, markets, _, paid = settle(case, column, fund=0.0, winner_due=True)
     assert paid["adl_loss"] == 0
     assert paid["adl_notional"] == 0
