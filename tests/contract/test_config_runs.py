@@ -1,0 +1,39 @@
+"""Every config that is shipped runs: parsed, built and simulated small.
+
+The limits are run whole by tests/limits, which also checks that it leaves none out.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deleverage.config import load_config
+from deleverage.results.schema import NOT_FINITE, VARIABLES
+from deleverage.sweep import simulate
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+QUESTIONS = sorted(CONFIGS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_a_config_runs(path):
+    config = load_config(path, ("time.steps=2", "results.variables=all"), paths=4)
+    ds = simulate(config)
+    assert ds.sizes["policy"] == len(config.entries)
+    assert ds.sizes["path"] == 4
+    assert set(VARIABLES) <= {*ds.data_vars, *ds.coords}
+    assert not np.any(ds.status.values & NOT_FINITE)
+    # only ratios to nothing may be empty
+    may_be_nan = {"long_share", "peak_window_share", "peak_time", "amplification", "outage_start"}
+    for name, values in ds.data_vars.items():
+        if name not in may_be_nan:
+            assert np.all(np.isfinite(values.values)), name
+    assert float(ds.trough_price.min()) > 0
+
+
+def test_every_file_is_a_question_a_limit_or_included():
+    texts = "".join(path.read_text() for path in QUESTIONS)
+    for path in CONFIGS.rglob("*.yaml"):
+        folder = path.parent.relative_to(CONFIGS).as_posix()
+        assert folder in (".", "limits") or f"include: {folder}/{path.name}" in texts, path
