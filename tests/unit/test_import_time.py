@@ -57,3 +57,8 @@ def test_help_answers_within_a_third_of_a_second():
         )
         seconds.append(spent() - start)
     assert min(seconds) < 0.3
+
+
+def test_build_is_the_function_whatever_was_imported_before():
+    code = "from deleverage.config import Built, build; assert callable(build), build"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

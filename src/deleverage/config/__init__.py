@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deleverage.config.build import Built, build
+    from deleverage.config.built import Built, build
     from deleverage.config.load import load_config
     from deleverage.config.models import Config
 
 __all__ = ["Built", "Config", "build", "load_config"]
 
-_HOMES = {"Built": "build", "build": "build", "load_config": "load", "Config": "models"}
+_HOMES = {"Built": "built", "build": "built", "load_config": "load", "Config": "models"}
 
 
 def __getattr__(name: str) -> object:
