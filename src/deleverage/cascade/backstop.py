@@ -7,13 +7,20 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from deleverage.cascade.blocks import BlockRules
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.margin import SlotPrices, has_positions
-from deleverage.cascade.primitives import any_true, contract, gather, ratio_or_zero, spread, total
+from deleverage.cascade.primitives import (
+    any_true,
+    contract,
+    gather,
+    ratio_or_zero,
+    spread,
+    sum_rows,
+    total,
+)
 from deleverage.policy import BackstopRules, Books
 from deleverage.state import Accounts, Markets
 
@@ -280,10 +287,9 @@ def deleverage_winners(
         share_long * cost_long * jnp.maximum(maker_wins, 0)
         + share_short * cost_short * jnp.maximum(-maker_wins, 0)
     )
-    everywhere = np.ones((1, price.shape[0]))
     maker_share = jnp.where(maker_wins > 0, share_long, jnp.where(maker_wins < 0, share_short, 0))
     maker_forgone = jnp.maximum(maker_share * maker_profit - maker_loss, 0)
-    maker_forgone = contract(everywhere, maker_forgone)[0]
+    maker_forgone = sum_rows(maker_forgone)
     units = gather(maps.orders_perp, moved)
     matched = share_long * winners_long + share_short * winners_short
     # a share below 1 closes exactly the bankrupt contracts: no rounding may look like overshoot
@@ -297,6 +303,6 @@ def deleverage_winners(
         maker_units=markets.maker_units + units,
         maker_cash=markets.maker_cash - units * price - maker_loss,
         notional=contract(maps.venue_markets, matched * price),
-        overshoot_contracts=contract(everywhere, excess * price)[0],
+        overshoot_contracts=sum_rows(excess * price),
         overshoot_wealth=gather(maps.everybody, forgone)[0] + maker_forgone
     )

@@ -19,7 +19,7 @@ from deleverage.cascade.flows import Flows
 from deleverage.cascade.forced_sales import fair_prices, forced_sales
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.margin import assess, margin_gap
-from deleverage.cascade.primitives import any_true, contract, gather, spread, total
+from deleverage.cascade.primitives import any_true, contract, gather, spread, sum_rows, total
 from deleverage.policy import Policy
 from deleverage.state import Accounts, State
 from deleverage.world import Layout
@@ -139,8 +139,8 @@ def observe(
         fails & ~due for fails, due in zip(fails_baseline, flows.is_due, strict=True)
     ]
     by_market = flows.price * sales.units_by_market
-    window = tally.window.at[t % layout.window_steps].set(_sum(by_market))
-    window_sum = _sum(window)
+    window = tally.window.at[t % layout.window_steps].set(sum_rows(by_market))
+    window_sum = sum_rows(window)
     is_peak = window_sum > tally.peak_window
     trough = flows.closing_price < tally.trough_price
     parity = _rows(flows.closing_price, layout.peg_markets)
@@ -157,9 +157,9 @@ def observe(
         ],
         liquidated_by_market=tally.liquidated_by_market + by_market,
         reported=tally.reported
-        + _sum(jnp.minimum(by_market, policy.reporting.feed_cap * layout.step)),
+        + sum_rows(jnp.minimum(by_market, policy.reporting.feed_cap * layout.step)),
         long_notional=tally.long_notional + sales.long_notional,
-        liquidated_units=tally.liquidated_units + _sum(sales.units_by_market),
+        liquidated_units=tally.liquidated_units + sum_rows(sales.units_by_market),
         window=window,
         peak_window=jnp.where(is_peak, window_sum, tally.peak_window),
         peak_time=jnp.where(is_peak, minutes, tally.peak_time).astype(dtype),
@@ -285,11 +285,6 @@ def conclude(
         + NOT_FINITE * ~finite
     ).astype(jnp.uint8)
     return outcomes
-
-
-def _sum(rows: Array) -> Array:
-    """Sum of rows, `[row, path] -> [path]`."""
-    return contract(np.ones((1, rows.shape[0])), rows)[0]
 
 
 def _rows(rows: Array, places: tuple[int, ...]) -> Array:

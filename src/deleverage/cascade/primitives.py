@@ -28,6 +28,11 @@ def contract(matrix: np.ndarray, rows: Array) -> Array:
     return mixed.reshape(*matrix.shape[:-1], rows.shape[-1])
 
 
+def sum_rows(rows: Array) -> Array:
+    """Sum of all rows, `[row, path] -> [path]`."""
+    return contract(np.ones((1, rows.shape[0])), rows)[0]
+
+
 def spread(matrix: np.ndarray, rows: Array) -> Array:
     """`contract` to slots of cohorts, `[..., S] x [S, path] -> [..., 1, path]` (1: buckets)."""
     return contract(matrix, rows)[..., None, :]
