@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -9,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deleverage.cascade.blocks import split_by_block
-from deleverage.cascade.maps import maps_of
-from deleverage.cascade.step import StepInputs, initial_state, step
+from deleverage.cascade.flows import Flows
+from deleverage.cascade.start import initial_state
+from deleverage.cascade.step import StepInputs, step
+from deleverage.cascade.worklist import Drive
 from deleverage.engine.device import enable_compile_cache
 from deleverage.engine.program import run_paths
 from deleverage.policy import Policy
@@ -57,11 +59,12 @@ def as_inputs(inputs: Any, dtype: str) -> Inputs:
 
 
 def simulate(
-    layout: Layout, policy: Policy, inputs: Any, dtype: str = "float64"
+    layout: Layout, policy: Policy, inputs: Any, dtype: str = "float64", one_by_one: bool = True
 ) -> dict[str, np.ndarray]:
     """Outcomes by name, `(policy, path, extra...)`, of policies on given exogenous series."""
     with _precision(dtype):
-        outcomes = _run(layout, cast(policy, dtype), as_inputs(inputs, dtype), dtype)
+        given = as_inputs(inputs, dtype)
+        outcomes = _run(layout, cast(policy, dtype), given, dtype, one_by_one)
         return {name: np.moveaxis(np.asarray(v), (-2, -1), (0, 1)) for name, v in outcomes.items()}
 
 
@@ -73,17 +76,23 @@ def shocks(world: World, draws: Draws, dtype: str = "float64") -> dict[str, np.n
 
 
 def trajectory(
-    layout: Layout, policy: Policy, inputs: Any, feedback: float = 1.0, dtype: str = "float64"
-) -> tuple[State, State, Any]:
+    layout: Layout, policy: Policy, inputs: Any, feedback: bool = True, dtype: str = "float64"
+) -> tuple[State, State, Flows]:
     """States before and after, and flows, of every step: a leading axis of steps.
 
-    Leaves end in the path axis, and `policy` has one entry: it is put on every path.
+    Leaves end in the path axis; `policy` has one entry. Orders of cohorts that were not visited,
+    which the kernel leaves as they were, are 0 here.
     """
     with _precision(dtype):
-        found = _trajectory(
-            layout, cast(policy, dtype), as_inputs(inputs, dtype), np.asarray(feedback, dtype)
-        )
-        return jax.tree.map(np.asarray, found)
+        found = _trajectory(layout, cast(policy, dtype), as_inputs(inputs, dtype), feedback)
+        before, after, flows = jax.tree.map(np.asarray, found)
+    visited = flows.has_work[..., None]
+
+    def placed(orders: np.ndarray) -> np.ndarray:
+        return np.where(visited[:, None], orders, 0)
+
+    orders = jax.tree.map(placed, flows.orders)
+    return before, after, dataclasses.replace(flows, orders=orders)
 
 
 def _precision(dtype: str) -> Any:
@@ -92,8 +101,11 @@ def _precision(dtype: str) -> Any:
 
 
 @eqx.filter_jit
-def _run(layout: Layout, policy: Policy, inputs: Inputs, dtype: str) -> dict[str, Any]:
-    return run_paths(layout, policy, inputs, np.int32(0), np.dtype(dtype))[0]
+def _run(
+    layout: Layout, policy: Policy, inputs: Inputs, dtype: str, one_by_one: bool
+) -> dict[str, Any]:
+    watched = np.zeros(2, np.int32)
+    return run_paths(layout, policy, inputs, watched, np.dtype(dtype), one_by_one)[0]
 
 
 @eqx.filter_jit
@@ -102,25 +114,24 @@ def _exogenous(world: World, draws: Draws, dtype: str) -> Any:
 
 
 @eqx.filter_jit
-def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: Any) -> Any:
-    paths = inputs.liquidity_drop.shape[-1]
-    policy = jax.tree.map(lambda leaf: jnp.repeat(leaf, paths, axis=-1), policy)
-    feedback = jnp.broadcast_to(feedback, (paths,))
-    blocks = split_by_block(policy, maps_of(layout))
+def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: bool) -> Any:
+    policy = jax.tree.map(lambda leaf: leaf[..., None], policy)
+    drive = Drive(feedback=feedback)
 
-    def advance(before: State, series: tuple) -> tuple[State, tuple]:
-        fundamental, drop, gate, t = series
-        given = StepInputs(
-            log_fundamental=fundamental,
-            liquidity_drop=drop,
-            gate_open=gate,
-            feedback=feedback,
-            t=t,
-        )
-        after, flows = step(layout, policy, blocks, before, given)
+    def advance(before: State, given: StepInputs) -> tuple[State, tuple]:
+        after, flows = step(layout, policy, before, given, drive)
         return after, (before, after, flows)
 
-    steps = jnp.arange(layout.steps, dtype=jnp.int32)
-    series = (inputs.log_fundamental, inputs.liquidity_drop, inputs.gate_open, steps)
-    start = initial_state(layout, policy, blocks, feedback)
-    return jax.lax.scan(advance, start, series)[1]
+    series = StepInputs(
+        fundamental=jnp.exp(inputs.log_fundamental)[..., None, :],
+        liquidity_drop=inputs.liquidity_drop[..., None, :],
+        gate_open=inputs.gate_open[..., None, :],
+        t=jnp.arange(layout.steps, dtype=jnp.int32),
+    )
+    start = initial_state(layout, policy, inputs.liquidity_drop.shape[-1], drive)
+    found = jax.lax.scan(advance, start, series)[1]
+    # the one lane of every column; masks of cohorts and scalars have no columns
+    paths = inputs.liquidity_drop.shape[-1]
+    return jax.tree.map(
+        lambda leaf: leaf[..., 0, :] if leaf.shape[-2:] == (1, paths) else leaf, found
+    )

@@ -32,6 +32,7 @@ ELEMENTWISE = frozenset(
     " xor".split()
 )
 CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "remat", "checkpoint")
+ONCE = "once"  # the cascade's own boundary: what is inside it, and nothing else
 REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "reduce_sum": lax.add,
     "reduce_max": lax.max,
@@ -154,6 +155,9 @@ def _apply(equation: Any, operands: list[np.ndarray], paths: int) -> list[np.nda
     if name in CALLS:
         inner = params.get("jaxpr", params.get("call_jaxpr"))
         return _evaluate(inner.jaxpr, [to_rows(c, paths) for c in inner.consts], operands, paths)
+    if name == ONCE:
+        given, jaxpr = operands[: params["consts"]], params["jaxpr"]
+        return _evaluate(jaxpr, given, operands[params["consts"] :], paths)
     shape = without_paths(equation.outvars[0].aval.shape, paths)
     if name in REWRITES:
         rewritten = partial(REWRITES[name], **params)
@@ -276,12 +280,36 @@ def _slice(equation: Any, operands: list[np.ndarray], shape: tuple[int, ...]) ->
     return taken
 
 
+def _dynamic_slice(
+    equation: Any, operands: list[np.ndarray], shape: tuple[int, ...]
+) -> np.ndarray:
+    """A slice whose place is known beforehand."""
+    rows, *places = operands
+    sizes = equation.params["slice_sizes"][: rows.ndim]
+    starts = [int(place[()]) for place in places[: rows.ndim]]
+    taken = rows[tuple(slice(at, at + size) for at, size in zip(starts, sizes, strict=True))]
+    if taken.shape != shape:
+        raise NotImplementedError(f"a slice of paths to {shape}")
+    return taken
+
+
+def _gather(equation: Any, operands: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """A choice of rows that is known beforehand."""
+    numbers = equation.params["dimension_numbers"]
+    if numbers.collapsed_slice_dims != (0,) or numbers.start_index_map != (0,):
+        raise NotImplementedError(f"a choice of {numbers}")
+    rows, place = operands
+    return rows[place[..., 0].astype(int)].reshape(shape)
+
+
 MOVES: dict[str, Callable[[Any, list[np.ndarray], tuple[int, ...]], np.ndarray]] = {
     "broadcast_in_dim": _broadcast,
     "reshape": _reshape,
     "squeeze": _reshape,
     "expand_dims": _reshape,
     "slice": _slice,
+    "dynamic_slice": _dynamic_slice,
+    "gather": _gather,
     "concatenate": lambda e, operands, shape: np.concatenate(operands, e.params["dimension"]),
     "stack": lambda e, operands, shape: np.stack(operands, e.params["axis"]),
     "transpose": lambda e, operands, shape: operands[0].transpose(

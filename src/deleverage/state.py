@@ -1,6 +1,8 @@
 """What one step passes to the next, and what a path is given from outside.
 
-Arrays end in the path axis. Letters as in `policy.py`; `T` steps, `A` assets, `G` draw steps.
+In the cascade arrays end in the two axes of a column, lane (of the policy axis) and path; `Draws`,
+`Inputs` and `PathCoordinates` end in the path axis alone, since no policy changes them. Letters as
+in `policy.py`; `T` steps, `A` assets, `G` draw steps.
 """
 
 from __future__ import annotations
@@ -43,29 +45,40 @@ class PathCoordinates(eqx.Module):
 
 
 class Accounts(eqx.Module):
-    """Cohorts of one block: cash and what is left of each position (USD millions at the start)."""
+    """Cohorts: cash and what is left of each position (USD millions at the start)."""
 
-    cash: Any  # [B, K, path], negative = debt
-    contracts: Any  # [Jp, B, K, path] long > 0
-    collateral: Any  # [Jc, B, K, path]
-    budget: Any  # [B, K, path] top-up cash left
-    taken_over: Any  # [B, K, path] bool: wiped out, what is left is the venue's
+    cash: Any  # [B, K, column], negative = debt
+    contracts: Any  # [Jp, B, K, column] long > 0
+    collateral: Any  # [Jc, B, K, column]
+    budget: Any  # [B, K, column] top-up cash left
+    taken_over: Any  # [B, K, column] bool: wiped out, what is left is the venue's
+    liquidated: Any  # [B, K, column] bool: ever sold by force; read by observers alone
+    missed: Any  # [B, K, column] bool: ever below the baseline's requirement and not due; same
+
+
+class Orders(eqx.Module):
+    """What due cohorts sold in the last step in which their book had work."""
+
+    closed: Any  # [Jp, B, K, column] contracts, signed
+    sold: Any  # [Jc, B, K, column] units of collateral
 
 
 class Markets(eqx.Module):
     """Order books, published prices and the market makers' side of the perps."""
 
-    displacement: Any  # [M, path] log distance below the fundamental
-    last_price: Any  # [M, path] after stage 8 of the step before
-    smoothed_index: Any  # [I, path] EMA before the floor
-    basis: Any  # [M, path] EMA of perp minus index
-    maker_units: Any  # [M, path] market makers' perp inventory
-    maker_cash: Any  # [M, path]
+    displacement: Any  # [M, column] log distance below the fundamental
+    last_price: Any  # [M, column] after stage 8 of the step before
+    smoothed_index: Any  # [I, column] EMA before the floor
+    basis: Any  # [M, column] EMA of perp minus index
+    maker_units: Any  # [M, column] market makers' perp inventory
+    maker_cash: Any  # [M, column]
 
 
 class State(eqx.Module):
     """All that the next step reads."""
 
-    accounts: tuple[Accounts, ...]  # one a block of the layout
+    accounts: Accounts
     markets: Markets
-    fund: Any  # [V, path] insurance fund, USD millions
+    fund: Any  # [V, column] insurance fund, USD millions
+    orders: Orders  # room for the orders of a step, written before it is read
+    deficit: Any  # [B, K, column] the same for deficits

@@ -210,6 +210,22 @@ def test_the_order_of_policies_changes_no_outcome(seed, order):
             assert same.all(), name
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_all_cohorts_at_once_give_what_visits_to_those_with_work_give(seed):
+    # the way of a GPU, where a loop over cohorts would be a round trip for each
+    world, policy = worlds.random_world(seed)
+    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
+    visited = kernel.simulate(world.layout, policy, inputs)
+    at_once = kernel.simulate(world.layout, policy, inputs, one_by_one=False)
+    assert visited["least_margin_gap"].min() > NEAR
+    error = kernel.rounding(world.layout)
+    for name, values in at_once.items():
+        ours = visited[name]
+        allowed = error * (np.abs(ours) + scale_of(name, visited, policy))
+        same = (np.abs(values - ours) <= allowed) | (np.isnan(values) & np.isnan(ours))
+        assert same.all(), name
+
+
 @pytest.mark.parametrize("seed", [8, 43])
 def test_an_infinitely_deep_book_makes_no_noise_in_float32(seed):
     # arbitrage with it: the notional bought must not be depth times the rounding of a mean

@@ -7,6 +7,7 @@ lowering fails here. The same evaluation on a CPU gives the numbers of the stage
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -21,17 +22,18 @@ from rows import REWRITES, evaluate, from_rows, pack, to_rows
 from worlds import random_world, tiny_world
 
 from deleverage.cascade.backstop import absorb
-from deleverage.cascade.blocks import split_by_block
+from deleverage.cascade.books import rules_of
 from deleverage.cascade.healing import heal
 from deleverage.cascade.impact import execute, local_depth
-from deleverage.cascade.index import publish
-from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
+from deleverage.cascade.index import Published, publish
 from deleverage.cascade.maps import maps_of
-from deleverage.cascade.margin import SlotPrices, assess
+from deleverage.cascade.margin_call import MarginCall, call_margin, masks_of
 from deleverage.cascade.prices import market_prices
-from deleverage.cascade.primitives import spread
-from deleverage.cascade.step import StepInputs, initial_state, step
-from deleverage.cascade.top_up import top_up_cash
+from deleverage.cascade.settlement import settle
+from deleverage.cascade.start import initial_state
+from deleverage.cascade.step import StepInputs, step
+from deleverage.cascade.trading import place_collateral_orders, place_perp_orders
+from deleverage.cascade.worklist import Drive, cohorts_with
 
 PATHS = 128  # a warpgroup, one path a thread
 MOSAIC_NEEDS = (0, 11)
@@ -42,6 +44,9 @@ needs_mosaic = pytest.mark.skipif(
 )
 
 
+WHOLE = Drive(one_by_one=False)  # no loop over cohorts: a kernel holds them all
+
+
 class Stressed:
     """A world two steps into a crash, one random path a column: every stage has work."""
 
@@ -50,101 +55,131 @@ class Stressed:
         self.layout = layout = world.layout
         self.maps = maps_of(layout)
         self.policy = jax.tree.map(
-            lambda leaf: jnp.asarray(np.repeat(leaf[..., :1], PATHS, axis=-1), jnp.float32), policy
+            lambda leaf: jnp.asarray(np.repeat(leaf[..., :1, None], PATHS, axis=-1), jnp.float32),
+            policy,
         )
-        self.blocks = split_by_block(self.policy, self.maps)
+        self.rules = rules_of(layout, self.maps.facts, self.policy)
         assets = len(layout.assets)
-        fall = rng.uniform(0.0, 0.5, (assets, PATHS)) * rng.integers(0, 2, PATHS)
+        fall = rng.uniform(0.0, 0.5, (assets, 1, PATHS)) * rng.integers(0, 2, PATHS)
         fall[0] = 0
         fall[list(layout.pegged)] *= 0.2
+        gates = rng.integers(0, 2, (len(layout.venues), 1, PATHS))
         self.inputs = StepInputs(
-            log_fundamental=-jnp.asarray(fall, jnp.float32),
-            liquidity_drop=jnp.asarray(rng.uniform(0.0, 0.9, PATHS), jnp.float32),
-            gate_open=jnp.asarray(rng.integers(0, 2, (len(layout.venues), PATHS)), jnp.float32),
-            feedback=jnp.asarray(rng.integers(0, 4, PATHS) > 0, jnp.float32),
+            fundamental=jnp.exp(-jnp.asarray(fall, jnp.float32)),
+            liquidity_drop=jnp.asarray(rng.uniform(0.0, 0.9, (1, PATHS)), jnp.float32),
+            gate_open=jnp.asarray(gates, jnp.float32),
             t=jnp.int32(0),
         )
-        self.state = initial_state(layout, self.policy, self.blocks, self.inputs.feedback)
-        one_step = jax.jit(lambda p, b, s, i: step(layout, p, b, s, i))
-        self.state, self.flows = one_step(self.policy, self.blocks, self.state, self.inputs)
+        self.state = initial_state(layout, self.policy, PATHS, WHOLE)
+        one_step = jax.jit(lambda p, s, i: step(layout, p, s, i, WHOLE))
+        self.state, self.flows = one_step(self.policy, self.state, self.inputs)
         # prices move on: at the same prices, those paid off are worth a rounding of zero
-        self.inputs = StepInputs(
-            **{
-                **vars(self.inputs),
-                "log_fundamental": 1.2 * self.inputs.log_fundamental,
-                "t": jnp.int32(1),
-            }
-        )
+        moved = jnp.exp(-1.2 * jnp.asarray(fall, jnp.float32))
+        self.inputs = dataclasses.replace(self.inputs, fundamental=moved, t=jnp.int32(1))
         self.price = self.flows.closing_price * 0.97
-        self.depth = local_depth(
-            self.policy.impact, self.inputs.liquidity_drop, self.inputs.feedback
+        self.depth = local_depth(self.policy.impact, self.inputs.liquidity_drop)
+        self.published = Published(
+            self.flows.index_price, self.flows.mark_price, self.flows.fair_price, None, None
+        )
+        self.call = call_margin(
+            self.maps,
+            self.rules,
+            self.state.accounts,
+            self.published,
+            self.inputs.gate_open,
+            None,
+            WHOLE,
         )
 
 
 def stages(world: Stressed) -> dict[str, tuple[Callable[..., Any], tuple]]:
     """Every stage by name, as a function of arrays that end in the path axis, and those arrays."""
     w, layout, maps, minutes = world, world.layout, world.maps, world.layout.step
-    state, policy, given = w.state, w.policy, w.inputs
-    block, rules, accounts = maps.blocks[0], w.blocks[0], state.accounts[0]
-    margin, due = w.flows.margins[0], w.flows.is_due[0]
-    contracts, cash = w.flows.contracts_closed[0], state.accounts[0].cash
-    sold = w.flows.perp_units_sold
+    state, policy, given, published = w.state, w.policy, w.inputs, w.published
+    marks, sold, units = w.call.marks, state.orders, w.flows.perp_units_sold
 
-    def margins(rules: Any, accounts: Any, index: Any, mark: Any) -> Any:
-        slots = SlotPrices(spread(block.collateral, index), spread(block.market, mark))
-        return assess(rules.margin, rules.books, accounts, slots)
+    def called(marks: Any) -> MarginCall:
+        work = jnp.ones(marks.is_due.shape[:2], bool)
+        return MarginCall(marks, cohorts_with(work), work, [], None)
 
-    def top_ups(rules: Any, accounts: Any, margin: Any, due: Any, gate: Any) -> Any:
-        open_here = spread(block.venue, gate)
-        return top_up_cash(rules.top_up, accounts, margin, due, open_here, minutes)
+    def rules(policy: Any) -> Any:
+        return rules_of(layout, maps.facts, policy)
 
-    def collateral(*arrays: Any) -> Any:
-        *others, price = arrays
-        return collateral_to_sell(block, *others, spread(block.sale, price), minutes)
+    def margins(policy: Any, accounts: Any, published: Any, gate: Any) -> Any:
+        call = call_margin(maps, rules(policy), accounts, published, gate, None, WHOLE)
+        return masks_of(call.marks), call.margin_gap
 
+    def perp_orders(
+        policy: Any, accounts: Any, orders: Any, marks: Any, seen: Any, price: Any, gate: Any
+    ) -> Any:
+        call, book = called(marks), rules(policy)
+        return place_perp_orders(
+            book, accounts, orders, call, seen, price, gate, minutes, WHOLE
+        )
+
+    def collateral_orders(
+        policy: Any, accounts: Any, orders: Any, marks: Any, seen: Any, price: Any
+    ) -> Any:
+        call, book = called(marks), rules(policy)
+        return place_collateral_orders(
+            book, accounts, orders, call, seen, price, price, minutes, WHOLE
+        )
+
+    def settled(
+        policy: Any, accounts: Any, orders: Any, deficit: Any, marks: Any, seen: Any, price: Any
+    ) -> Any:
+        call, book, prices = called(marks), rules(policy), (price, 0.99 * price, 0.98 * price)
+        return settle(maps, book, accounts, orders, deficit, call, seen, *prices, WHOLE)
+
+    def bankruptcies(
+        policy: Any, settled: Any, marks: Any, markets: Any, fund: Any, price: Any
+    ) -> Any:
+        backstop, book = policy.backstop, rules(policy)
+        return absorb(
+            maps, backstop, book, settled, called(marks), markets, fund, price, WHOLE
+        )
+
+    def whole(policy: Any, state: Any, given: Any) -> Any:
+        after, flows = step(layout, policy, state, given, WHOLE)
+        # where a loop would go, no number of a path
+        return after, dataclasses.replace(flows, any_work=None, has_work=None)
+
+    found = settled(policy, state.accounts, sold, state.deficit, marks, published, w.price)
     return {
         "prices": (
             lambda f, y: market_prices(maps, f, y),
-            (given.log_fundamental, state.markets.displacement),
+            (given.fundamental, state.markets.displacement),
         ),
         "index": (
-            lambda r, m, p, f, t: publish(layout, maps, r, m, p, jnp.exp(f), t == 0),
-            (policy.index, state.markets, w.price, given.log_fundamental, given.t),
+            lambda r, m, p, f, t: publish(layout, maps, r, m, p, f, t == 0),
+            (policy.index, state.markets, w.price, given.fundamental, given.t),
         ),
-        "margin": (margins, (rules, accounts, w.flows.index_price, w.flows.mark_price)),
-        "top_up": (top_ups, (rules, accounts, margin, due, given.gate_open)),
+        "margin": (margins, (policy, state.accounts, published, given.gate_open)),
         "perp_orders": (
-            lambda r, a, m, d: perps_to_close(block, r, a, m, d, minutes),
-            (rules, accounts, margin, due),
+            perp_orders,
+            (policy, state.accounts, sold, marks, published, w.price, given.gate_open),
         ),
         "collateral_orders": (
-            collateral,
-            (rules, accounts, margin, due, contracts, cash, w.price),
+            collateral_orders,
+            (policy, state.accounts, sold, marks, published, w.price),
         ),
         "impact": (
-            lambda r, drop, f, p, q: execute(local_depth(r, drop, f), p, q),
-            (policy.impact, given.liquidity_drop, given.feedback, w.price, sold),
+            lambda r, drop, p, q: execute(local_depth(r, drop), p, q),
+            (policy.impact, given.liquidity_drop, w.price, units),
         ),
         "healing": (
             lambda r, d, y, g: heal(layout, maps, r, d, y, g),
             (policy.healing, w.depth, state.markets.displacement + 0.01, given.gate_open),
         ),
+        "settlement": (
+            settled,
+            (policy, state.accounts, sold, state.deficit, marks, published, w.price),
+        ),
         "bankruptcies": (
-            lambda r, b, a, m, f, d, p: absorb(maps, r, b, a, m, f, d, p),
-            (
-                policy.backstop,
-                w.blocks,
-                state.accounts,
-                state.markets,
-                state.fund,
-                w.flows.is_due,
-                w.price,
-            ),
+            bankruptcies,
+            (policy, found, marks, state.markets, state.fund, w.price),
         ),
-        "step": (
-            lambda p, b, s, i: step(layout, p, b, s, i),
-            (policy, w.blocks, state, given),
-        ),
+        "step": (whole, (policy, state, given)),
     }
 
 
@@ -152,11 +187,11 @@ NAMES = (
     "prices",
     "index",
     "margin",
-    "top_up",
     "perp_orders",
     "collateral_orders",
     "impact",
     "healing",
+    "settlement",
     "bankruptcies",
     "step",
 )
@@ -217,11 +252,13 @@ def test_rows_give_the_numbers_of_a_step_with_every_kind(richer):
 
 def test_the_stressed_world_has_work_for_every_stage(tiny):
     flows = tiny.flows
-    assert all(np.any(np.asarray(due)) for due in flows.is_due)
-    assert not all(np.all(np.asarray(due)) for due in flows.is_due)
+    due = np.asarray(flows.is_due)
+    assert np.any(due[:2])  # margined books
+    assert np.any(due[2])  # loans
+    assert not np.all(due)
     for name in ("bad_debt", "insurance_drawn", "adl_loss", "socialised_loss"):
         assert np.any(np.asarray(getattr(flows.losses, name)) > 0), name
-    assert np.any(np.concatenate([np.ravel(cash) for cash in flows.top_up]) > 0)
+    assert np.any(np.asarray(flows.topped_up) > 0)
 
 
 @pytest.mark.parametrize("name", ["expm1", "is_finite", "log1p"])

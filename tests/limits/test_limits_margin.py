@@ -53,7 +53,7 @@ def test_winners_are_deleveraged_pro_rata(limit, load_limit):
     assert float(ds.adl_overshoot_wealth) == pytest.approx(60 * 0.2 - owed, rel=FLOAT32)
 
     _, record = Simulator(build(load_limit("adl"))).watch(0, 0)
-    (contracts,) = record["contracts"]  # [step, perp slot, book, bucket]
+    contracts = record["contracts"]  # [step, perp slot, book, bucket]
     longs, shorts = contracts[-1, 0].astype(float)
     winners = np.array([100.0, 50.0, 30.0, 20.0])
     assert longs == pytest.approx(0.0)

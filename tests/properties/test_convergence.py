@@ -53,7 +53,7 @@ def ends():
         # the same numbers for every step, as the grid of draws is the same
         inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed=1))
         state = kernel.trajectory(world.layout, policy, inputs)[1]
-        accounts = state.accounts[0]
+        accounts = state.accounts
         found.append(
             {
                 "displacement": state.markets.displacement[-1],

@@ -31,18 +31,19 @@ def at_random(seed: int) -> tuple:
     rng = np.random.default_rng(seed)
     _, policy = worlds.random_world(seed)
     m, i = len(LAYOUT.markets), len(LAYOUT.indices)
-    zeros = np.zeros((m, 1))
+    zeros = np.zeros((m, 1, 1))
     markets = Markets(
         displacement=zeros,
-        last_price=rng.uniform(0.3, 1.2, (m, 1)),
-        smoothed_index=rng.uniform(0.3, 1.2, (i, 1)),
-        basis=rng.uniform(-0.1, 0.1, (m, 1)),
+        last_price=rng.uniform(0.3, 1.2, (m, 1, 1)),
+        smoothed_index=rng.uniform(0.3, 1.2, (i, 1, 1)),
+        basis=rng.uniform(-0.1, 0.1, (m, 1, 1)),
         maker_units=zeros,
         maker_cash=zeros,
     )
-    price = rng.uniform(0.3, 1.2, (m, 1))
-    redemption = rng.uniform(0.8, 1.1, (len(LAYOUT.assets), 1))
-    return kernel.single(policy).index, markets, price, redemption
+    price = rng.uniform(0.3, 1.2, (m, 1, 1))
+    redemption = rng.uniform(0.8, 1.1, (len(LAYOUT.assets), 1, 1))
+    rules = jax.tree.map(lambda leaf: leaf[..., None], kernel.single(policy).index)
+    return rules, markets, price, redemption
 
 
 @settings(max_examples=100)

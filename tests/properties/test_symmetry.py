@@ -14,7 +14,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from permutation import Order, permuted_inputs, permuted_layout, permuted_policy
 
-from deleverage.cascade.maps import maps_of
 from deleverage.policy import Policy
 from deleverage.world import INFINITE_DEPTH
 
@@ -41,14 +40,9 @@ def drawn(seed: int) -> tuple[Policy, dict[str, np.ndarray]]:
     return kernel.single(policies), {name: inputs[name] for name in kernel.SERIES}
 
 
-def is_near(before: Any, _after: Any, flows: Any) -> bool:
+def is_near(_before: Any, _after: Any, flows: Any) -> bool:
     """Whether a cohort's equity comes close to its maintenance margin."""
-    least = np.inf
-    for accounts, margin in zip(before.accounts, flows.margins, strict=True):
-        counts = (margin.maintenance_margin > 0) & ~accounts.taken_over
-        gap = np.abs(margin.equity - margin.maintenance_margin)
-        least = min(least, (gap[counts] / margin.maintenance_margin[counts]).min(initial=np.inf))
-    return least < NEAR
+    return min(gap.min() for gap in flows.margin_gap) < NEAR
 
 
 def assert_same(ours: np.ndarray, theirs: np.ndarray, scale: float) -> None:
@@ -89,8 +83,8 @@ def test_order_of_cohorts_is_irrelevant(seed, order):
     gross = kernel.gross_exposure(policy)[0]
     assert_same(found[2].closing_price, turned[2].closing_price, 1.0)
     assert_same(found[1].fund, turned[1].fund, gross)
-    for ours, theirs in zip(found[1].accounts, turned[1].accounts, strict=True):
-        assert_same(ours.cash[:, :, list(order)], theirs.cash, gross)
+    ours, theirs = found[1].accounts.cash, turned[1].accounts.cash
+    assert_same(ours[:, :, list(order)], theirs, gross)
 
 
 @settings(max_examples=20)
@@ -116,8 +110,8 @@ def test_splitting_a_cohort_changes_nothing(seed, share):
     gross = kernel.gross_exposure(policy)[0]
     assert_same(whole[2].closing_price, parts[2].closing_price, 1.0)
     assert_same(whole[1].fund, parts[1].fund, gross)
-    for ours, theirs in zip(whole[1].accounts, parts[1].accounts, strict=True):
-        assert_same(ours.cash[:, :, -2:].sum(axis=2), theirs.cash[:, :, -2:].sum(axis=2), gross)
+    ours, theirs = whole[1].accounts.cash, parts[1].accounts.cash
+    assert_same(ours[:, :, -2:].sum(axis=2), theirs[:, :, -2:].sum(axis=2), gross)
 
 
 @settings(max_examples=20)
@@ -158,17 +152,19 @@ def test_infinite_depth_gives_the_path_without_feedback(seed):
     deep = dataclasses.replace(policy, impact=impact)
     found = kernel.trajectory(LAYOUT, deep, inputs)
     assume(not is_near(*found))
-    paired = kernel.trajectory(LAYOUT, policy, inputs, feedback=0.0)
+    paired = kernel.trajectory(LAYOUT, policy, inputs, feedback=False)
     gross = kernel.gross_exposure(policy)[0]
     # every displacement is at most all there is over the depth, and reaches margins through rates
     # of a percent: four digits to spare
     error = 1e4 * gross / INFINITE_DEPTH
-    fundamental = np.einsum("ma,tap->tmp", maps_of(LAYOUT).market_asset, inputs["log_fundamental"])
+    fundamental = inputs["log_fundamental"][:, [market.asset for market in LAYOUT.markets]]
     assert np.abs(found[2].closing_price - np.exp(fundamental)).max() <= error
+    assert not paired[2].pressed.any()  # exactly: no order and no healing moves it
+    np.testing.assert_allclose(paired[2].closing_price, np.exp(fundamental), rtol=1e-15)
     assert np.abs(found[2].closing_price - paired[2].closing_price).max() <= error
     assert np.abs(found[1].fund - paired[1].fund).max() <= error * gross
-    for ours, theirs in zip(found[1].accounts, paired[1].accounts, strict=True):
-        assert np.abs(ours.cash - theirs.cash).max() <= error * gross
+    ours, theirs = found[1].accounts.cash, paired[1].accounts.cash
+    assert np.abs(ours - theirs).max() <= error * gross
 
 
 def seller(depth: float, pace: float) -> tuple[Policy, dict[str, np.ndarray]]:
@@ -200,7 +196,7 @@ def test_slicing_an_order_changes_neither_price_nor_proceeds(depth, slices):
         assert_same(state.markets.displacement[-1, market], np.full(PATHS, expected), expected)
         proceeds = 100.0 - state.markets.maker_cash[-1, market]  # they began with the entry price
         assert_same(proceeds, np.full(PATHS, -depth * np.expm1(-expected)), 100.0)
-        assert (state.accounts[0].contracts[-1, 0, 0, 0] == 0.0).all()
+        assert (state.accounts.contracts[-1, 0, 0, 0] == 0.0).all()
 
 
 @settings(max_examples=30)

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.blocks import BlockRules
-from deleverage.cascade.maps import Maps
-from deleverage.cascade.margin import SlotPrices, has_positions
+from deleverage.cascade.books import BookRules
+from deleverage.cascade.maps import Maps, one_hot
+from deleverage.cascade.margin_call import MarginCall, masks_of
+from deleverage.cascade.once import once
+from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import (
-    any_true,
+    add_cohorts,
+    add_slots,
     contract,
-    gather,
     ratio_or_zero,
-    spread,
+    sum_cohorts,
     sum_rows,
+    to_slot,
+    to_slots,
     total,
 )
-from deleverage.policy import BackstopRules, Books
+from deleverage.cascade.settlement import Settled, bankruptcy_equity, own_prices, sweep
+from deleverage.cascade.worklist import Drive, Worklist, books_with, visit, when
+from deleverage.policy import BackstopRules
 from deleverage.state import Accounts, Markets
 
 
 class Losses(NamedTuple):
-    """Deficits and who bore them, USD millions, `[venue, path]` unless said."""
+    """Deficits and who bore them, USD millions, `[venue, column]` unless said."""
 
     bad_debt: Array
     insurance_drawn: Array
@@ -35,72 +41,48 @@ class Losses(NamedTuple):
     unabsorbed_loss: Array
     swept: Array  # leftovers of wiped-out accounts, to the fund
     adl_notional: Array  # closed against winners
-    adl_overshoot_contracts: Array  # [path]
-    adl_overshoot_wealth: Array  # [path]
+    adl_overshoot_contracts: Array  # [column]
+    adl_overshoot_wealth: Array  # [column]
 
 
-class Matched(NamedTuple):
-    """Bankrupt contracts closed against winners; lists are per block."""
+class Sides(NamedTuple):
+    """Sums by perp market, `[market, column]`, of one side each."""
 
-    contracts: list[Array]  # [Jp, book, bucket, path] what is left
-    realised: list[Array]  # [book, bucket, path] profit of all closed contracts
-    loss: list[Array]  # [book, bucket, path] winners' losses
-    adl_loss: Array  # [venue, path], market makers' included
-    maker_units: Array  # [market, path]
-    maker_cash: Array  # [market, path]
-    notional: Array  # [venue, path]
-    overshoot_contracts: Array  # [path]
-    overshoot_wealth: Array  # [path]
+    bankrupt_long: Array  # contracts of bankrupt accounts that the fund did not pay for
+    bankrupt_short: Array
+    loss_long: Array  # their deficits
+    loss_short: Array
+    winners_long: Array  # contracts that may be closed against them
+    winners_short: Array
 
 
-def bankruptcy_equity(
-    books: Books, accounts: Accounts, prices: SlotPrices
-) -> tuple[Array, Array]:
-    """Equity at own-venue prices without haircuts, and the unrealised profit of each perp slot."""
-    profit = accounts.contracts * (prices.perp - books.entry)
-    held = total(accounts.collateral * prices.collateral)
-    return accounts.cash + held + total(profit), profit
+class Terms(NamedTuple):
+    """What closing against winners means for each of them, `[market, column]`."""
+
+    share_long: Array  # of a winning long's contracts that is closed
+    share_short: Array
+    cost_long: Array  # loss per contract closed
+    cost_short: Array
 
 
-def own_prices(maps: Maps, price: Array) -> list[SlotPrices]:
-    """Prices of each block's slots on its venue's own books, from `[market, path]`."""
-    return [
-        SlotPrices(spread(block.sale, price), spread(block.market, price)) for block in maps.blocks
-    ]
+class Closed(NamedTuple):
+    """Contracts closed against winners, and what that cost."""
+
+    accounts: Accounts
+    units: Array  # [market, column]
+    loss: Array  # [venue, column]
+    solvent: Array  # [venue, column] equity left that can be charged
+    overshoot_wealth: Array  # [column]
 
 
-def absorb(
-    maps: Maps,
-    rules: BackstopRules,
-    blocks: tuple[BlockRules, ...],
-    accounts: tuple[Accounts, ...],
-    markets: Markets,
-    fund: Array,
-    is_due: list[Array],
-    price: Array,
-) -> tuple[tuple[Accounts, ...], Markets, Array, Losses]:
-    """Cover the deficits of due cohorts: fund, then ADL, then socialised.
+class Slots(NamedTuple):
+    """Some books' contracts in auto-deleveraging, `[book, bucket, column]` of each perp slot."""
 
-    Args:
-        maps: Relations of the layout.
-        rules: Which venues deleverage winners.
-        blocks: Starting balance sheets.
-        accounts: After the orders and top-ups.
-        markets: Market makers' inventory after the orders.
-        fund: Insurance fund, `[venue, path]`.
-        is_due: Stage-4 due set, per block.
-        price: After stage 8, `[market, path]`.
-
-    Returns:
-        Accounts, markets and fund after the losses, and the losses themselves.
-
-    Source: MODEL.md section 2.9.
-    """
-    return jax.lax.cond(
-        any_true(is_due),
-        lambda: _cover(maps, rules, blocks, accounts, markets, fund, is_due, price),
-        lambda: (accounts, markets, fund, no_losses(fund)),
-    )
+    closing: list[Array]  # bankrupt, signed
+    charged: list[Array]  # the deficit that goes with them
+    winning: list[Array]  # signed
+    profit: list[Array]  # unrealised
+    equity: Array  # [book, bucket, column] of the account
 
 
 def no_losses(fund: Array) -> Losses:
@@ -109,200 +91,242 @@ def no_losses(fund: Array) -> Losses:
     return Losses(*[by_venue] * 7, by_venue[0], by_venue[0])
 
 
-def _cover(
+def absorb(
     maps: Maps,
-    rules: BackstopRules,
-    blocks: tuple[BlockRules, ...],
-    accounts: tuple[Accounts, ...],
+    backstop: BackstopRules,
+    rules: BookRules,
+    settled: Settled,
+    call: MarginCall,
     markets: Markets,
     fund: Array,
-    is_due: list[Array],
     price: Array,
-) -> tuple[tuple[Accounts, ...], Markets, Array, Losses]:
-    prices = own_prices(maps, price)
-    valued = [
-        bankruptcy_equity(rules_.books, account, slots)
-        for rules_, account, slots in zip(blocks, accounts, prices, strict=True)
-    ]
-    equity = [worth for worth, _ in valued]
-    profit = [gain for _, gain in valued]
-    deficit = [
-        jnp.where(due, jnp.maximum(-worth, 0), 0)
-        for due, worth in zip(is_due, equity, strict=True)
-    ]
+    drive: Drive,
+) -> tuple[Accounts, Markets, Array, Losses]:
+    """Cover the deficits of due cohorts: fund, then ADL, then socialised.
 
-    bad_debt = gather(maps.venue_books, deficit)
-    insurance_drawn = jnp.minimum(fund, bad_debt)  # exact: rounding must not overdraw the fund
-    covered = ratio_or_zero(insurance_drawn, bad_debt)
-    uncovered = [1 - spread(block.venue, covered) for block in maps.blocks]
+    Args:
+        maps: Relations of the layout.
+        backstop: Which venues deleverage winners.
+        rules: Of all books.
+        settled: Accounts after the orders, deficits credited.
+        call: Stage-4 due set.
+        markets: Market makers' inventory after the orders.
+        fund: Insurance fund, fees included, `[venue, column]`.
+        price: After stage 8, `[market, column]`.
+        drive: How books are visited.
 
-    matched = jax.lax.cond(
-        jnp.any(bad_debt > insurance_drawn),
-        lambda: deleverage_winners(
-            maps,
-            rules,
-            accounts,
-            markets,
-            profit,
-            equity,
-            deficit,
-            uncovered,
-            is_due,
-            prices,
-            price,
-        ),
-        lambda: nobody_deleveraged(accounts, markets, fund),
+    Returns:
+        Accounts, markets and fund after the losses, and the losses themselves.
+
+    Source: MODEL.md section 2.9.
+    """
+    bad_debt = settled.bad_debt
+    drawn = jnp.minimum(fund, bad_debt)  # exact: rounding must not overdraw the fund
+    uncovered = jnp.where(bad_debt > drawn, 1 - ratio_or_zero(drawn, bad_debt), 0)
+    paid = no_losses(fund)._replace(
+        bad_debt=bad_debt, insurance_drawn=drawn, swept=settled.swept
     )
-    rest = jnp.maximum(bad_debt - insurance_drawn - matched.adl_loss, 0)
-    solvent = [
-        jnp.where(account.taken_over, 0, jnp.maximum(worth - loss, 0))
-        for account, worth, loss in zip(accounts, equity, matched.loss, strict=True)
-    ]
-    capacity = gather(maps.venue_books, solvent)
-    socialised_loss = jnp.minimum(rest, capacity)
-    levy = ratio_or_zero(socialised_loss, capacity)
+    # only a venue whose fund does not suffice touches the accounts of others
+    in_need = jnp.any(uncovered > 0, axis=(1, 2))
+    books = books_with(in_need[maps.facts.venue[:, 0, 0, 0]])
 
-    settled, leftovers = [], []
-    for b, block in enumerate(maps.blocks):
-        cash = accounts[b].cash + deficit[b] + matched.realised[b] - matched.loss[b]
-        cash = cash - spread(block.venue, levy) * solvent[b]
-        after = Accounts(
-            cash=cash,
-            contracts=matched.contracts[b],
-            collateral=accounts[b].collateral,
-            budget=accounts[b].budget,
-            taken_over=accounts[b].taken_over | (deficit[b] > 0),
+    def borne_by_others(given: tuple) -> tuple[Accounts, Markets, Losses]:
+        return deleverage_and_socialise(
+            maps, backstop, rules, *given, settled.deficit, call, uncovered, books, price, drive
         )
-        empty = after.taken_over & ~has_positions(after)
-        leftover = jnp.where(empty, jnp.maximum(cash, 0), 0)
-        leftovers.append(leftover)
-        settled.append(eqx.tree_at(lambda a: a.cash, after, cash - leftover))
-    swept = gather(maps.venue_books, leftovers)
 
-    markets = eqx.tree_at(
-        lambda m: (m.maker_units, m.maker_cash), markets, (matched.maker_units, matched.maker_cash)
-    )
-    losses = Losses(
-        bad_debt=bad_debt,
-        insurance_drawn=insurance_drawn,
-        adl_loss=matched.adl_loss,
-        socialised_loss=socialised_loss,
-        unabsorbed_loss=rest - socialised_loss,
-        swept=swept,
-        adl_notional=matched.notional,
-        adl_overshoot_contracts=matched.overshoot_contracts,
-        adl_overshoot_wealth=matched.overshoot_wealth,
-    )
-    return tuple(settled), markets, fund - insurance_drawn + swept, losses
+    given = (settled.accounts, markets, paid)
+    accounts, markets, losses = when(drive, books.any, borne_by_others, given)
+    return accounts, markets, fund - drawn + losses.swept, losses
 
 
-def nobody_deleveraged(
-    accounts: tuple[Accounts, ...], markets: Markets, fund: Array
-) -> Matched:
-    """The fund paid for everything."""
-    nothing = [jnp.zeros_like(account.cash) for account in accounts]
-    by_venue = jnp.zeros_like(fund)
-    return Matched(
-        contracts=[account.contracts for account in accounts],
-        realised=nothing,
-        loss=nothing,
-        adl_loss=by_venue,
-        maker_units=markets.maker_units,
-        maker_cash=markets.maker_cash,
-        notional=by_venue,
-        overshoot_contracts=by_venue[0],
-        overshoot_wealth=by_venue[0],
-    )
-
-
-def deleverage_winners(
+def deleverage_and_socialise(
     maps: Maps,
-    rules: BackstopRules,
-    accounts: tuple[Accounts, ...],
+    backstop: BackstopRules,
+    rules: BookRules,
+    accounts: Accounts,
     markets: Markets,
-    profit: list[Array],
-    equity: list[Array],
-    deficit: list[Array],
-    uncovered: list[Array],
-    is_due: list[Array],
-    prices: list[SlotPrices],
+    paid: Losses,
+    deficit: Array,
+    call: MarginCall,
+    uncovered: Array,
+    books: Worklist,
     price: Array,
-) -> Matched:
-    """Close bankrupt contracts against profitable opposite positions, pro rata by contracts.
+    drive: Drive,
+) -> tuple[Accounts, Markets, Losses]:
+    """Close bankrupt contracts against winners, pro rata; charge what is left to everybody.
 
-    Args: lists are per block. `uncovered` is the share of each deficit that the fund left, `[book,
-        1, path]`; the others as in `absorb`.
+    Args: as in `absorb`; `uncovered` is the share of each venue's deficits that its fund left,
+        `books` those of venues in need, `paid` what has been paid so far.
 
     Source: MODEL.md section 2.9 (pro rata ADL).
     """
-    closing, charged, winning = [], [], []
-    for b, block in enumerate(maps.blocks):
-        size = jnp.abs(accounts[b].contracts)
-        notional = size * prices[b].perp
-        share = jnp.where(deficit[b] > 0, uncovered[b] * spread(block.venue, rules.adl), 0)
-        closing.append(share * accounts[b].contracts)
-        charged.append(share * deficit[b] * ratio_or_zero(notional, total(notional)))
-        wins = (profit[b] > 0) & ~is_due[b]
-        winning.append(jnp.where(wins, accounts[b].contracts, 0))
+    share = uncovered * backstop.adl
+    own = (deficit, call.marks, call.has_work[:, :, None, None])
 
-    def by_side(values: list[Array], side: list[Array]) -> tuple[Array, Array]:
-        longs = [jnp.where(s > 0, v, 0) for v, s in zip(values, side, strict=True)]
-        shorts = [jnp.where(s < 0, v, 0) for v, s in zip(values, side, strict=True)]
-        return gather(maps.orders_perp, longs), gather(maps.orders_perp, shorts)
+    def weigh(part: Part, accounts: Accounts, rules: BookRules, own: tuple) -> Slots:
+        book, mine, losers = part.take((rules, accounts, own))
+        return _slots(book, mine, *losers, share, price)
 
+    def add_sides(part: Part, sides: Sides) -> Sides:
+        slots = once(weigh, part, accounts, rules, own)
+        market = part.take(rules.facts.market)
+        bankrupt = _by_side(market, sides.bankrupt_long, sides.bankrupt_short, slots.closing)
+        loss = _by_side(market, sides.loss_long, sides.loss_short, slots.charged, slots.closing)
+        winners = _by_side(market, sides.winners_long, sides.winners_short, slots.winning)
+        return Sides(*bankrupt, *loss, *winners)
+
+    sides = visit(drive, books, add_sides, Sides(*[jnp.zeros_like(price)] * 6))
     maker_profit = markets.maker_cash + markets.maker_units * price
     maker_wins = jnp.where(maker_profit > 0, markets.maker_units, 0)
-    bankrupt_long, bankrupt_short = by_side(closing, closing)
-    loss_long, loss_short = by_side(charged, closing)
-    winners_long, winners_short = by_side(winning, winning)
-    bankrupt_short, winners_short = -bankrupt_short, -winners_short
-    winners_long = winners_long + jnp.maximum(maker_wins, 0)
-    winners_short = winners_short + jnp.maximum(-maker_wins, 0)
-
+    winners_long = sides.winners_long + jnp.maximum(maker_wins, 0)
+    winners_short = sides.winners_short + jnp.maximum(-maker_wins, 0)
     # bankrupt longs are closed against winning shorts, and the other way round
-    share_short = jnp.minimum(1, ratio_or_zero(bankrupt_long, winners_short))
-    share_long = jnp.minimum(1, ratio_or_zero(bankrupt_short, winners_long))
-    cost_short = ratio_or_zero(loss_long, bankrupt_long)
-    cost_long = ratio_or_zero(loss_short, bankrupt_short)
+    terms = Terms(
+        share_long=jnp.minimum(1, ratio_or_zero(sides.bankrupt_short, winners_long)),
+        share_short=jnp.minimum(1, ratio_or_zero(sides.bankrupt_long, winners_short)),
+        cost_long=ratio_or_zero(sides.loss_short, sides.bankrupt_short),
+        cost_short=ratio_or_zero(sides.loss_long, sides.bankrupt_long),
+    )
 
-    contracts, realised, loss, moved, forgone = [], [], [], [], []
-    for b, block in enumerate(maps.blocks):
-        is_long = winning[b] > 0
-        share = jnp.where(
-            is_long, spread(block.market, share_long), spread(block.market, share_short)
+    def close(
+        part: Part, accounts: Accounts, rules: BookRules, slots: Slots
+    ) -> tuple[Accounts, list[Array], Array, Array, Array]:
+        book, mine = part.take((rules, accounts))
+        market = book.facts.market
+        closed, lost, realised, kept = [], [], [], []
+        at = zip(*(to_slots(rows, market) for rows in terms), strict=True)
+        for n, (share_long, share_short, cost_long, cost_short) in enumerate(at):
+            winning, profit = slots.winning[n], slots.profit[n]
+            is_long = winning > 0
+            closed_share = jnp.where(is_long, share_long, share_short)
+            loss = jnp.abs(closed_share * winning) * jnp.where(is_long, cost_long, cost_short)
+            closed.append(slots.closing[n] + closed_share * winning)
+            realised.append(ratio_or_zero(closed[n], mine.contracts[n]) * profit)
+            forgone = jnp.maximum(closed_share * profit - loss, 0)
+            kept.append(jnp.where(winning != 0, forgone, 0))
+            lost.append(loss)
+        loss = jnp.minimum(total(lost), jnp.maximum(slots.equity, 0))
+        left = [held - gone for held, gone in zip(mine.contracts, closed, strict=True)]
+        cash = mine.cash + total(realised) - loss
+        mine = eqx.tree_at(lambda a: (a.cash, a.contracts), mine, (cash, left))
+        solvent = _solvent(book, mine, price)
+        return mine, closed, loss, solvent, total(kept)
+
+    def close_book(part: Part, so_far: Closed) -> Closed:
+        slots = once(weigh, part, so_far.accounts, rules, own)
+        mine, closed, loss, solvent, kept = once(close, part, so_far.accounts, rules, slots)
+        market, venue = part.take((rules.facts.market, rules.facts.venue))
+        return Closed(
+            accounts=part.put_tree(so_far.accounts, mine),
+            units=add_slots(so_far.units, market, closed),
+            loss=add_cohorts(so_far.loss, venue, loss),
+            solvent=add_cohorts(so_far.solvent, venue, solvent),
+            overshoot_wealth=so_far.overshoot_wealth + sum_cohorts(kept),
         )
-        cost = jnp.where(is_long, spread(block.market, cost_long), spread(block.market, cost_short))
-        closed_winning = share * winning[b]
-        closed = closing[b] + closed_winning
-        slot_loss = jnp.abs(closed_winning) * cost
-        gain = ratio_or_zero(closed, accounts[b].contracts) * profit[b]
-        contracts.append(accounts[b].contracts - closed)
-        realised.append(total(gain))
-        loss.append(jnp.minimum(total(slot_loss), jnp.maximum(equity[b], 0)))
-        moved.append(closed)
-        forgone.append(
-            total(jnp.where(winning[b] != 0, jnp.maximum(share * profit[b] - slot_loss, 0), 0))
-        )
-    maker_loss = (
-        share_long * cost_long * jnp.maximum(maker_wins, 0)
-        + share_short * cost_short * jnp.maximum(-maker_wins, 0)
-    )
-    maker_share = jnp.where(maker_wins > 0, share_long, jnp.where(maker_wins < 0, share_short, 0))
-    maker_forgone = jnp.maximum(maker_share * maker_profit - maker_loss, 0)
-    maker_forgone = sum_rows(maker_forgone)
-    units = gather(maps.orders_perp, moved)
-    matched = share_long * winners_long + share_short * winners_short
+
+    none = jnp.zeros_like(uncovered)
+    nothing = Closed(accounts, jnp.zeros_like(price), none, none, none[0])
+    closed = visit(drive, books, close_book, nothing)
+
+    def by_venue(rows: Array) -> Array:
+        return contract(one_hot(maps.market_venue, none.shape[0]).T, rows)
+
+    maker_share = jnp.where(maker_wins > 0, terms.share_long, terms.share_short)
+    maker_share = jnp.where(maker_wins == 0, 0, maker_share)
+    maker_loss = terms.share_long * terms.cost_long * jnp.maximum(maker_wins, 0)
+    maker_loss += terms.share_short * terms.cost_short * jnp.maximum(-maker_wins, 0)
+    maker_excess = sum_rows(jnp.maximum(maker_share * maker_profit - maker_loss, 0))
+    matched = terms.share_long * winners_long + terms.share_short * winners_short
     # a share below 1 closes exactly the bankrupt contracts: no rounding may look like overshoot
-    excess = jnp.where(share_long < 1, 0, jnp.maximum(winners_long - bankrupt_short, 0))
-    excess += jnp.where(share_short < 1, 0, jnp.maximum(winners_short - bankrupt_long, 0))
-    return Matched(
-        contracts=contracts,
-        realised=realised,
-        loss=loss,
-        adl_loss=gather(maps.venue_books, loss) + contract(maps.venue_markets, maker_loss),
-        maker_units=markets.maker_units + units,
-        maker_cash=markets.maker_cash - units * price - maker_loss,
-        notional=contract(maps.venue_markets, matched * price),
-        overshoot_contracts=sum_rows(excess * price),
-        overshoot_wealth=gather(maps.everybody, forgone)[0] + maker_forgone
+    over_long = jnp.maximum(winners_long - sides.bankrupt_short, 0)
+    over_short = jnp.maximum(winners_short - sides.bankrupt_long, 0)
+    overshoot = jnp.where(terms.share_long < 1, 0, over_long)
+    overshoot += jnp.where(terms.share_short < 1, 0, over_short)
+    adl_loss = closed.loss + by_venue(maker_loss)
+
+    rest = jnp.maximum(paid.bad_debt - paid.insurance_drawn - adl_loss, 0)
+    rest = jnp.where(uncovered > 0, rest, 0)
+    socialised = jnp.minimum(rest, closed.solvent)
+    levy = ratio_or_zero(socialised, closed.solvent)
+
+    def charge(part: Part, accounts: Accounts, rules: BookRules) -> tuple[Accounts, Array]:
+        book, mine = part.take((rules, accounts))
+        owed = to_slot(levy, book.facts.venue) * _solvent(book, mine, price)
+        return sweep(eqx.tree_at(lambda a: a.cash, mine, mine.cash - owed))
+
+    def charge_book(part: Part, so_far: tuple[Accounts, Array]) -> tuple[Accounts, Array]:
+        accounts, swept = so_far
+        mine, leftover = once(charge, part, accounts, rules)
+        venue = part.take(rules.facts.venue)
+        return part.put_tree(accounts, mine), add_cohorts(swept, venue, leftover)
+
+    accounts, swept = visit(drive, books, charge_book, (closed.accounts, paid.swept))
+    markets = eqx.tree_at(
+        lambda m: (m.maker_units, m.maker_cash),
+        markets,
+        (
+            markets.maker_units + closed.units,
+            markets.maker_cash - closed.units * price - maker_loss,
+        ),
     )
+    losses = paid._replace(
+        adl_loss=adl_loss,
+        socialised_loss=socialised,
+        unabsorbed_loss=rest - socialised,
+        swept=swept,
+        adl_notional=by_venue(matched * price),
+        adl_overshoot_contracts=sum_rows(overshoot * price),
+        adl_overshoot_wealth=closed.overshoot_wealth + maker_excess,
+    )
+    return accounts, markets, losses
+
+
+def _slots(
+    book: BookRules,
+    accounts: Accounts,
+    deficit: Array,
+    marks: Array,
+    has_work: Array,
+    share: Array,
+    price: Array,
+) -> Slots:
+    """What books close for their deficits, and what of them may be closed against."""
+    prices = own_prices(book.facts, price)
+    equity, profit = bankruptcy_equity(book.start, accounts, prices)
+    is_due = masks_of(marks).is_due
+    size = [jnp.abs(contracts) for contracts in accounts.contracts]
+    notional = [contracts * at for contracts, at in zip(size, prices.perp, strict=True)]
+    owed = jnp.where(has_work, deficit, 0)
+    closed_share = jnp.where(owed > 0, to_slot(share, book.facts.venue), 0)
+    charged = closed_share * owed
+    whole = jnp.asarray(total(notional))
+    slots = list(zip(accounts.contracts, profit, strict=True))
+    return Slots(
+        closing=[closed_share * contracts for contracts in accounts.contracts],
+        charged=[charged * ratio_or_zero(part, whole) for part in notional],
+        winning=[jnp.where((gain > 0) & ~is_due, held, 0) for held, gain in slots],
+        profit=profit,
+        equity=equity,
+    )
+
+
+def _by_side(
+    market: Sequence[Array],
+    longs: Array,
+    shorts: Array,
+    values: Sequence[Array],
+    side: Sequence[Array] | None = None,
+) -> tuple[Array, Array]:
+    """Add absolute values to the sums of longs and of shorts, by the sign of `side`."""
+    sides = list(zip(values, side or values, strict=True))
+    return (
+        add_slots(longs, market, [jnp.where(s > 0, jnp.abs(v), 0) for v, s in sides]),
+        add_slots(shorts, market, [jnp.where(s < 0, jnp.abs(v), 0) for v, s in sides]),
+    )
+
+
+def _solvent(book: BookRules, accounts: Accounts, price: Array) -> Array:
+    """What an account can be charged, `[book, bucket, column]`."""
+    equity, _ = bankruptcy_equity(book.start, accounts, own_prices(book.facts, price))
+    return jnp.where(accounts.taken_over, 0, jnp.maximum(equity, 0))

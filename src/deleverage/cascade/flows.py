@@ -6,26 +6,32 @@ import equinox as eqx
 from jax import Array
 
 from deleverage.cascade.backstop import Losses
-from deleverage.cascade.margin import Assessment
+from deleverage.cascade.forced_sales import ForcedSales
+from deleverage.cascade.margin_call import Watched
+from deleverage.state import Orders
 
 
 class Flows(eqx.Module):
-    """What happened in one step: read by observers, never by the next step. Lists are per block."""
+    """What happened in one step: read by observers, never by the next step."""
 
-    price: Array  # [M, path] stage 2
-    index_price: Array  # [I, path]
-    mark_price: Array  # [M, path]
-    fair_price: Array  # [I, path]
-    traded_price: Array  # [M, path] stage 7, after the orders
-    average_price: Array  # [M, path] of the step's orders
-    closing_price: Array  # [M, path] stage 8
-    pressed: Array  # [M, path] displacement after the orders, before healing
-    perp_units_sold: Array  # [M, path] net
-    spot_units_sold: Array  # [M, path] net
-    margins: list[Assessment]  # stage 4
-    is_due: list[Array]  # [B, K, path] bool
-    top_up: list[Array]  # [B, K, path]
-    contracts_closed: list[Array]  # [Jp, B, K, path] signed
-    collateral_sold: list[Array]  # [Jc, B, K, path] units
-    fees: Array  # [V, path]
+    price: Array  # [M, column] stage 2
+    index_price: Array  # [I, column]
+    mark_price: Array  # [M, column]
+    fair_price: Array  # [I, column]
+    traded_price: Array  # [M, column] stage 7, after the orders
+    average_price: Array  # [M, column] of the step's orders
+    closing_price: Array  # [M, column] stage 8
+    pressed: Array  # [M, column] displacement after the orders, before healing
+    perp_units_sold: Array  # [M, column] net
+    spot_units_sold: Array  # [M, column] net
+    margin_gap: list[Array]  # per stretch [book, column], least of the buckets
+    watched: Watched | None  # one column at the start of the step
+    is_due: Array  # [B, K, column] bool
+    any_work: Array  # scalar bool
+    has_work: Array  # [B, K] bool: the cohorts that were visited
+    orders: Orders  # of the cohorts that were visited; older ones of the others
+    topped_up: Array  # [V, column]
+    fees: Array  # [V, column]
     losses: Losses
+    sales: ForcedSales
+    missed_notional: Array  # [column] of cohorts first missed in this step

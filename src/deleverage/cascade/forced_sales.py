@@ -2,136 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.blocks import BlockRules
-from deleverage.cascade.flows import Flows
-from deleverage.cascade.maps import Block, Maps
-from deleverage.cascade.margin import Assessment, SlotPrices, assess
-from deleverage.cascade.primitives import any_true, gather, spread, total
-from deleverage.state import Accounts
+from deleverage.cascade.books import BookRules, Facts
+from deleverage.cascade.index import Published
+from deleverage.cascade.margin import assess
+from deleverage.cascade.margin_call import Masks, fair_prices
+from deleverage.cascade.primitives import add_slots, sum_cohorts, to_slot, to_slots, total
+from deleverage.cascade.trading import sale_prices
+from deleverage.state import Accounts, Orders
+
+
+class Seized(NamedTuple):
+    """What of some cohorts' orders counts as forced, `[book, bucket, column]` units."""
+
+    perps: list[Array]  # of each slot
+    loans: list[Array]  # collateral of loan books
+
+
+class Judged(NamedTuple):
+    """Forced sales of some cohorts, USD millions `[book, bucket, column]` unless said."""
+
+    forced: Array
+    perp_notional: list[Array]  # of each slot
+    loan_notional: list[list[Array]]  # of each slot, by the book that it is sold on
+    long_notional: Array
+    proceeds: list[Array]  # of each slot, of all collateral sold
+    wrongful_index: Array
+    wrongful_margin: Array
+    compensation: Array
+    selling: Array
 
 
 class ForcedSales(NamedTuple):
-    """Forced sales of one step, USD millions `[path]` unless said."""
+    """Forced sales of one step, USD millions `[column]` unless said."""
 
-    liquidated: list[Array]  # per block [B, K, path] bool: ever so far
-    units_by_market: Array  # [M, path] at starting prices
+    units: Array  # at starting prices
+    notional_by_market: Array  # [M, column]
     long_notional: Array
-    collateral_sold: Array  # [A, path] proceeds
+    collateral_sold: Array  # [A, column] proceeds
     wrongful_index: Array
     wrongful_margin: Array
     compensation: Array
     selling: Array  # positive where a due cohort sold anything
 
 
-def fair_prices(block: Block, fair_price: Array) -> SlotPrices:
-    """Redemption or reference prices of a block's slots, as index and as mark."""
-    return SlotPrices(spread(block.collateral, fair_price), spread(block.underlying, fair_price))
+def no_sales(markets: int, assets: int, nothing: Array) -> ForcedSales:
+    """A step without sales; `nothing` is a column of zeros."""
+
+    def rows(count: int) -> Array:
+        return jnp.zeros((count, *nothing.shape), nothing.dtype)
+
+    return ForcedSales(nothing, rows(markets), nothing, rows(assets), *[nothing] * 4)
 
 
-def forced_sales(
-    maps: Maps,
-    blocks: Sequence[BlockRules],
-    accounts: Sequence[Accounts],
-    flows: Flows,
-    fails_baseline: list[Array],
-    liquidated: list[Array],
-) -> ForcedSales:
-    """Add up what the step's orders sold; nothing is computed in a step without sales.
+def seized(facts: Facts, is_due: Array, orders: Orders) -> Seized:
+    """Units that count as liquidated: of a loan its collateral, of any other book its perps."""
+    by_force = facts.loan & is_due
+    return Seized(
+        [jnp.abs(closed) for closed in orders.closed],
+        [jnp.where(by_force, sold, 0) for sold in orders.sold],
+    )
+
+
+def judge(
+    book: BookRules,
+    accounts: Accounts,
+    masks: Masks,
+    orders: Orders,
+    published: Published,
+    price: Array,
+    average_price: Array,
+) -> Judged:
+    """Value the forced sales of some cohorts, and say which were wrongful.
 
     Args:
-        maps: Relations of the layout.
-        blocks: Rules per block.
-        accounts: At the start of the step.
-        flows: Of the step.
-        fails_baseline: Per block, fair equity below the baseline's requirement.
-        liquidated: Per block, cohorts ever liquidated before.
+        book: Facts and rules of their books.
+        accounts: At the start of the step, top-ups included.
+        masks: Stage-4 due set, and who fails the baseline's requirement.
+        orders: What was sold.
+        published: Fair prices.
+        price: Stage-2 prices, `[market, column]`.
+        average_price: Of the step's orders.
 
     Source: MODEL.md section 2.10.
     """
-    sold = any_true([units != 0 for units in flows.contracts_closed + flows.collateral_sold])
+    facts, is_due = book.facts, masks.is_due
+    units = seized(facts, is_due, orders)
+    at_market = to_slots(price, facts.market)
+    perps = [closed * at for closed, at in zip(units.perps, at_market, strict=True)]
+    loans = [
+        [sold * share * to_slot(price, market) for market, share in zip(*shared, strict=True)]
+        for sold, *shared in zip(units.loans, facts.sale_market, facts.sale_share, strict=True)
+    ]
+    loan_notional = total([total(slot) for slot in loans])
+    forced = total(perps) + loan_notional
+    sides = zip(book.start.position, perps, strict=True)
+    longs = total([jnp.where(position > 0, notional, 0) for position, notional in sides])
 
-    def count() -> ForcedSales:
-        seen = [
-            _block_sales(*each)
-            for each in zip(
-                maps.blocks, blocks, accounts, *_per_block(flows), fails_baseline, strict=True
-            )
-        ]
-
-        def everyone(name: str) -> Array:
-            return gather(maps.everybody, [s[name] for s in seen])[0]
-
-        return ForcedSales(
-            liquidated=[
-                before | (s["forced"] > 0) for before, s in zip(liquidated, seen, strict=True)
-            ],
-            units_by_market=gather(maps.orders_perp, [s["perp_units"] for s in seen])
-            + gather(maps.orders_collateral, [s["loan_units"] for s in seen]),
-            long_notional=everyone("long_notional"),
-            collateral_sold=gather(maps.assets_collateral, [s["proceeds"] for s in seen]),
-            wrongful_index=everyone("wrongful_index"),
-            wrongful_margin=everyone("wrongful_margin"),
-            compensation=everyone("compensation"),
-            selling=everyone("selling"),
-        )
-
-    def nothing() -> ForcedSales:
-        none = jnp.zeros_like(flows.price[0])
-        assets = jnp.zeros((maps.market_asset.shape[1], none.shape[-1]), none.dtype)
-        return ForcedSales(
-            liquidated, jnp.zeros_like(flows.price), none, assets, none, none, none, none
-        )
-
-    return jax.lax.cond(sold, count, nothing)
-
-
-def _per_block(flows: Flows) -> tuple:
-    count = len(flows.is_due)
-    prices = [(flows.price, flows.average_price, flows.fair_price)] * count
-    return flows.margins, flows.is_due, flows.contracts_closed, flows.collateral_sold, prices
-
-
-def _block_sales(
-    block: Block,
-    rules: BlockRules,
-    accounts: Accounts,
-    margin: Assessment,
-    due: Array,
-    closed: Array,
-    sold: Array,
-    prices: tuple[Array, Array, Array],
-    fails_baseline: Array,
-) -> dict[str, Array]:
-    """Forced notional of each cohort, and what of it was wrongful."""
-    price, average_price, fair_price = prices
-    perp_units = jnp.abs(closed)
-    loan_units = jnp.where(due, sold, 0) if block.is_loan else jnp.zeros_like(sold)
-    perp_notional = perp_units * spread(block.market, price)
-    loan_notional = total(loan_units * spread(block.sale, price))
-    forced = total(perp_notional) + loan_notional
-    average = spread(block.sale, average_price)
-
-    fair = fair_prices(block, fair_price)
-    fails_policy = assess(rules.margin, rules.books, accounts, fair).is_short_of_margin
-    wrongful = margin.is_short_of_margin & ~accounts.taken_over & ~fails_baseline
+    fair = fair_prices(facts, published)
+    fails_policy = assess(book.margin, book.start, accounts, fair).is_short_of_margin
+    wrongful = is_due & ~accounts.taken_over & ~masks.fails_baseline
     wrongly_forced = jnp.where(wrongful, forced, 0)
-    owed = jnp.where(block.pegged, sold * jnp.maximum(fair.collateral - average, 0), 0)
-    longs = jnp.where(rules.books.position > 0, perp_notional, 0)
-    return {
-        "perp_units": perp_units,
-        "loan_units": loan_units,
-        "forced": forced,
-        "long_notional": total(longs) + loan_notional,
-        "proceeds": sold * average,
-        "selling": forced + jnp.where(due, total(sold), 0),
-        "wrongful_index": jnp.where(fails_policy, 0, wrongly_forced),
-        "wrongful_margin": jnp.where(fails_policy, wrongly_forced, 0),
-        "compensation": jnp.where(wrongful, total(owed), 0),
+    average = sale_prices(facts, average_price)
+    sales = list(zip(orders.sold, average, fair.collateral, facts.pegged, strict=True))
+    owed = [
+        jnp.where(pegged, sold * jnp.maximum(worth - received, 0), 0)
+        for sold, received, worth, pegged in sales
+    ]
+    return Judged(
+        forced=forced,
+        perp_notional=perps,
+        loan_notional=loans,
+        long_notional=longs + loan_notional,
+        proceeds=[sold * received for sold, received, _, _ in sales],
+        wrongful_index=jnp.where(fails_policy, 0, wrongly_forced),
+        wrongful_margin=jnp.where(fails_policy, wrongly_forced, 0),
+        compensation=jnp.where(wrongful, total(owed), 0),
+        selling=forced + jnp.where(is_due, total(orders.sold), 0),
+    )
+
+
+def add_units(sales: ForcedSales, units: Seized) -> ForcedSales:
+    """Add units: all that is recorded of the paired run."""
+    counted = sum_cohorts(total(units.perps) + total(units.loans))
+    return sales._replace(units=sales.units + counted)
+
+
+def add_judged(sales: ForcedSales, facts: Facts, judged: Judged) -> ForcedSales:
+    """Add what was judged of some cohorts."""
+    by_market = add_slots(sales.notional_by_market, facts.market, judged.perp_notional)
+    for markets, notional in zip(facts.sale_market, judged.loan_notional, strict=True):
+        by_market = add_slots(by_market, markets, notional)
+    sums = {
+        name: getattr(sales, name) + sum_cohorts(getattr(judged, name))
+        for name in (
+            "long_notional",
+            "wrongful_index",
+            "wrongful_margin",
+            "compensation",
+            "selling",
+        )
     }
+    collateral_sold = add_slots(sales.collateral_sold, facts.asset, judged.proceeds)
+    return sales._replace(notional_by_market=by_market, collateral_sold=collateral_sold, **sums)

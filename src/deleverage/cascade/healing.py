@@ -7,7 +7,8 @@ import numpy as np
 from jax import Array
 
 from deleverage.cascade.impact import Depth
-from deleverage.cascade.maps import Maps
+from deleverage.cascade.maps import Maps, one_hot
+from deleverage.cascade.once import once
 from deleverage.cascade.primitives import contract, half_life_decay, ratio_or_zero
 from deleverage.policy import HealingRules
 from deleverage.world import Layout
@@ -28,16 +29,16 @@ def heal(
         maps: Its relations.
         rules: Half-lives and capacities.
         depth: Of this step.
-        displacement: After the orders, `[market, path]`.
-        gate_open: `[venue, path]`, 1 open.
+        displacement: After the orders, `[market, column]`.
+        gate_open: `[venue, column]`, 1 open.
 
     Returns:
-        `[market, path]`.
+        `[market, column]`.
 
     Source: MODEL.md section 2.8.
     """
     minutes = layout.step
-    open_here = contract(maps.market_venue, gate_open)
+    open_here = gate_open[maps.market_venue]
     y = displacement * half_life_decay(minutes * depth.multiplier, rules.resilience_half_life)
     if layout.basis_pairs:
         y = close_basis(layout, rules.basis_half_life, depth, y, minutes)
@@ -52,11 +53,14 @@ def close_basis(
     layout: Layout, half_life: Array, depth: Depth, y: Array, minutes: float
 ) -> Array:
     """Buy the cheaper and sell the dearer of a venue's spot and perp; needs no transfer."""
-    spot = _one_hot([pair[0] for pair in layout.basis_pairs], y.shape[0])
-    perp = _one_hot([pair[1] for pair in layout.basis_pairs], y.shape[0])
-    gap = contract(perp - spot, y)
-    slope = contract(perp + spot, depth.inverse)
-    units = (1 - half_life_decay(minutes, half_life)) * ratio_or_zero(gap, slope)
+    pairs = zip(*layout.basis_pairs, strict=True)
+    spot, perp = (one_hot(np.array(places), y.shape[0]) for places in pairs)
+
+    def units_bought(y: Array, inverse: Array) -> Array:
+        gap, slope = contract(perp - spot, y), contract(perp + spot, inverse)
+        return (1 - half_life_decay(minutes, half_life)) * ratio_or_zero(gap, slope)
+
+    units = once(units_bought, y, depth.inverse)
     return y + depth.inverse * contract((spot - perp).T, units)
 
 
@@ -65,18 +69,25 @@ def equalise_venues(
 ) -> Array:
     """Move spot displacements of open venues towards their depth-weighted mean."""
     member = _membership(layout.arbitrage_groups, y.shape[0])
-    weight = open_here * depth.local
-    joint = contract(member, weight)
-    rough = ratio_or_zero(contract(member, weight * y), joint)
-    # a second mean, of what the first left: else an almost infinitely deep book's move, and what
-    # it would cost, is the rounding of the first
-    offset = y - contract(member.T, rough)
-    mean = ratio_or_zero(contract(member, weight * offset), joint)
     speed = 1 - half_life_decay(minutes, rules.arbitrage_half_life)
-    move = open_here * contract(member.T, speed) * (contract(member.T, mean) - offset)
-    bought = contract(member, jnp.maximum(-move, 0) * depth.local)
-    funded = jnp.minimum(1, _or_one(rules.arbitrage_capital * minutes, bought))
-    return y + contract(member.T, funded) * move
+
+    def mean_of(y: Array, weight: Array) -> Array:
+        return ratio_or_zero(contract(member, weight * y), contract(member, weight))
+
+    def move(y: Array, rough: Array, weight: Array, speed: Array) -> Array:
+        # a second mean, of what the first left: else an almost infinitely deep book's move, and
+        # what it would cost, is the rounding of the first
+        offset = y - contract(member.T, rough)
+        mean = once(mean_of, offset, weight)
+        return open_here * contract(member.T, speed) * (contract(member.T, mean) - offset)
+
+    def funded(moves: Array, local: Array) -> Array:
+        bought = contract(member, jnp.maximum(-moves, 0) * local)
+        return jnp.minimum(1, _or_one(rules.arbitrage_capital * minutes, bought))
+
+    weight = open_here * depth.local
+    moves = once(move, y, once(mean_of, y, weight), weight, speed)
+    return y + contract(member.T, once(funded, moves, depth.local)) * moves
 
 
 def redeem_discount(
@@ -89,20 +100,19 @@ def redeem_discount(
     minutes: float,
 ) -> Array:
     """Buy discounted pegged assets and redeem them with the issuer, never past the peg."""
-    spot = maps.market_asset * (1 - maps.perp)
-    member = spot.T[np.array(layout.pegged)]  # [pegged, M]
+    is_spot = ~maps.is_perp[:, 0, 0]
+    member = is_spot * (maps.market_asset == np.array(layout.pegged)[:, None])  # [pegged, M]
+
+    def served(discount: Array, local: Array) -> Array:
+        wanted = contract(member, discount * local)
+        return jnp.minimum(1, _or_one(capacity * minutes, wanted))
+
     discount = open_here * jnp.maximum(y, 0)
-    wanted = contract(member, discount * depth.local)
-    served = jnp.minimum(1, _or_one(capacity * minutes, wanted))
-    return y - contract(member.T, served) * discount
+    return y - contract(member.T, once(served, discount, depth.local)) * discount
 
 
 def _or_one(numerator: Array, denominator: Array) -> Array:
     return jnp.where(denominator == 0, 1, ratio_or_zero(numerator, denominator))
-
-
-def _one_hot(columns: list[int], width: int) -> np.ndarray:
-    return np.eye(width)[np.array(columns)]
 
 
 def _membership(groups: tuple[tuple[int, ...], ...], width: int) -> np.ndarray:

@@ -12,18 +12,18 @@ from deleverage.policy import ImpactRules
 
 
 class Depth(NamedTuple):
-    """Order books' depth in this step, `[market, path]`."""
+    """Order books' depth in this step, `[market, column]`."""
 
     multiplier: Array  # liquidity l in (0, 1]
     local: Array  # USD millions per unit of log price
-    inverse: Array  # its inverse, 0 in the paired run without feedback
+    inverse: Array  # its inverse
 
 
-def local_depth(rules: ImpactRules, liquidity_drop: Array, feedback: Array) -> Depth:
-    """Depth after the liquidity drop; `feedback` 0 makes every book infinitely deep to orders."""
+def local_depth(rules: ImpactRules, liquidity_drop: Array) -> Depth:
+    """Depth after the liquidity drop."""
     multiplier = 1 - rules.sensitivity * liquidity_drop
     local = rules.depth * multiplier
-    return Depth(multiplier, local, feedback / local)
+    return Depth(multiplier, local, 1 / local)
 
 
 def execute(depth: Depth, price: Array, units_sold: Array) -> tuple[Array, Array]:
@@ -33,11 +33,11 @@ def execute(depth: Depth, price: Array, units_sold: Array) -> tuple[Array, Array
 
     Args:
         depth: Of this step.
-        price: Stage-2 prices, `[market, path]`.
-        units_sold: $Q$, net units sold, `[market, path]`.
+        price: Stage-2 prices, `[market, column]`.
+        units_sold: $Q$, net units sold, `[market, column]`.
 
     Returns:
-        The rise of the displacement and the average price, both `[market, path]`.
+        The rise of the displacement and the average price, both `[market, column]`.
 
     Source: MODEL.md section 2.7.
     """

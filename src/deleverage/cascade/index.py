@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import numpy as np
 from jax import Array
 
 from deleverage.cascade.maps import Maps
-from deleverage.cascade.primitives import contract, least, total
+from deleverage.cascade.once import once
+from deleverage.cascade.primitives import column_wise, least, total
 from deleverage.policy import IndexRules
 from deleverage.state import Markets
 from deleverage.world import Layout
@@ -21,11 +23,11 @@ HALF = 0.5 - 1e-6
 class Published(NamedTuple):
     """Prices that margin is computed on, per index entry and per market."""
 
-    index_price: Array  # [I, path] what collateral is valued on
-    mark_price: Array  # [M, path] what a perp's margin is computed on (0 for spot)
-    fair_price: Array  # [I, path] redemption or reference price: the venue's own rules left out
-    smoothed_index: Array  # [I, path] next state
-    basis: Array  # [M, path] next state
+    index_price: Array  # [I, column] what collateral is valued on
+    mark_price: Array  # [M, column] what a perp's margin is computed on (0 for spot)
+    fair_price: Array  # [I, column] redemption or reference price: the venue's own rules left out
+    smoothed_index: Array  # [I, column] next state
+    basis: Array  # [M, column] next state
 
 
 def publish(
@@ -44,16 +46,16 @@ def publish(
         maps: Its relations.
         rules: Weights, clamp, smoothing, floor.
         markets: State of the order books (EMAs, last prices).
-        price: Stage-2 prices, `[market, path]`.
-        redemption_price: What the issuer pays (the fundamental otherwise), `[asset, path]`.
+        price: Stage-2 prices, `[market, column]`.
+        redemption_price: What the issuer pays (the fundamental otherwise), `[asset, column]`.
         first: Whether this is the first step, scalar bool.
 
     Source: MODEL.md section 2.3.
     """
-    reference = reference_price(maps, price)
-    redemption = contract(maps.index_asset, redemption_price)
+    reference = once(partial(reference_price, maps), price)
+    redemption = redemption_price[maps.index_asset]
     raw = (
-        total(rules.weight * contract(maps.source, price))
+        total(rules.weight * price[maps.source])
         + rules.reference_weight * reference
         + rules.redemption_weight * redemption
     )
@@ -63,39 +65,44 @@ def publish(
     )
     before = jnp.where(first, raw, markets.smoothed_index)
     smoothed = before + rules.smoothing * (clamped - before)
-    index_price = jnp.maximum(smoothed, rules.floor * redemption)
+    index_price = once(jnp.maximum, smoothed, rules.floor * redemption)
 
-    underlying = contract(maps.perp_underlying, index_price)
+    underlying = index_price[maps.perp_underlying]
     basis = markets.basis + rules.basis_smoothing * (price - underlying - markets.basis)
     mark = mark_price(layout, underlying, basis, markets.last_price)
     fair = jnp.where(
         maps.index_pegged, redemption, jnp.where(maps.has_reference, reference, raw)
     )
-    is_perp = maps.perp > 0
     return Published(
-        index_price, jnp.where(is_perp, mark, 0), fair, smoothed, jnp.where(is_perp, basis, 0)
+        index_price,
+        jnp.where(maps.is_perp, mark, 0),
+        fair,
+        smoothed,
+        jnp.where(maps.is_perp, basis, 0),
     )
 
 
 def reference_price(maps: Maps, price: Array) -> Array:
-    """Lower weighted median of the other venues' spot prices, `[index, path]`; 0 where none.
+    """Lower weighted median of the other venues' spot prices, `[index, column]`; 0 where none.
 
     The least price whose cumulative weight reaches half, by pairwise comparison.
 
     Source: MODEL.md section 2.3.
     """
-    candidates = contract(maps.reference, price)  # [N, I, path]
+    if not maps.has_reference.any():
+        return jnp.zeros((len(maps.has_reference), *price.shape[1:]), price.dtype)
+    candidates = once(lambda price: price[maps.reference], price)  # [N, I, column]
     share = jnp.asarray(maps.reference_share, price.dtype)
     chosen = []
     for candidate in candidates:
-        weight = total(jnp.where(candidates <= candidate, share, 0))
+        weight = total(list(jnp.where(candidates <= candidate, share, 0)))
         chosen.append(jnp.where(weight >= HALF, candidate, jnp.inf))
-    return jnp.where(maps.has_reference, least(jnp.stack(chosen)), 0)
+    return jnp.where(maps.has_reference, least(chosen), 0)
 
 
 def mark_price(layout: Layout, index: Array, basis: Array, last: Array) -> Array:
     """Perp mark by kind: `index`, `last`, or the median of index + basis, last and index."""
-    kinds = np.array(layout.mark_kinds)[:, None]
+    kinds = column_wise(np.array(layout.mark_kinds))
     fair = index + basis
     low, high = jnp.minimum(fair, index), jnp.maximum(fair, index)
     median = jnp.clip(last, low, high)

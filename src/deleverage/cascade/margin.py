@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.primitives import total
+from deleverage.cascade.primitives import BUCKET_AXIS, least, total
 from deleverage.policy import Books, MarginRules
 from deleverage.state import Accounts
 
 
 class SlotPrices(NamedTuple):
-    """Prices of a book's slots, `[slot, book, 1, path]`."""
+    """Prices of books' slots, `[book, 1, column]` each."""
 
-    collateral: Array
-    perp: Array
+    collateral: Sequence[Array]
+    perp: Sequence[Array]
 
 
 class Assessment(NamedTuple):
-    """A cohort's margin account at given prices, `[book, bucket, path]` unless said."""
+    """A cohort's margin account at given prices, `[book, bucket, column]` unless said."""
 
     equity: Array
     maintenance_margin: Array
-    slot_maintenance: Array  # [Jp, book, bucket, path]
-    credit: Array  # collateral after haircuts
-    value: Array  # collateral before haircuts
+    slot_maintenance: list[Array]  # of each perp slot
+    credit: Array | float  # collateral after haircuts
+    value: Array | float  # collateral before haircuts
 
     @property
     def is_short_of_margin(self) -> Array:
@@ -36,7 +37,7 @@ class Assessment(NamedTuple):
 
 
 def assess(
-    rules: MarginRules, books: Books, accounts: Accounts, prices: SlotPrices
+    rules: MarginRules, start: Books, accounts: Accounts, prices: SlotPrices
 ) -> Assessment:
     r"""Value every cohort's margin account.
 
@@ -44,18 +45,23 @@ def assess(
 
     Args:
         rules: Tiered maintenance and collateral credit.
-        books: Starting balance sheets.
+        start: Starting balance sheets.
         accounts: Cash and what is left of each position.
         prices: Index price of collateral slots and mark of perp slots.
 
     Source: MODEL.md section 2.4.
     """
-    value = accounts.collateral * prices.collateral
-    slot_maintenance = _steepest(
-        rules.rate, jnp.abs(accounts.contracts) * prices.perp, rules.deduction * books.accounts
-    )
-    credit = total(_flattest(rules.ratio, value, rules.addition * books.accounts))
-    profit = total(accounts.contracts * (prices.perp - books.entry))
+    held = zip(accounts.collateral, prices.collateral, strict=True)
+    value = [units * price for units, price in held]
+    ratios = zip(rules.ratio, value, rules.addition, strict=True)
+    credit = total([_flattest(*slot, start.accounts) for slot in ratios])
+
+    open_slots = list(zip(accounts.contracts, prices.perp, strict=True))
+    notional = [jnp.abs(contracts) * price for contracts, price in open_slots]
+    rates = zip(rules.rate, notional, rules.deduction, strict=True)
+    slot_maintenance = [_steepest(*slot, start.accounts) for slot in rates]
+    paid = zip(open_slots, start.entry, strict=True)
+    profit = total([contracts * (price - entry) for (contracts, price), entry in paid])
     debt = jnp.maximum(-accounts.cash, 0)
     return Assessment(
         equity=accounts.cash + credit + profit,
@@ -66,26 +72,35 @@ def assess(
     )
 
 
-def _steepest(slopes: Array, size: Array, offsets: Array) -> Array:
-    """Convex tiers, `max_r (slope_r size - offset_r)`; `[slot, tier, ...]` by `[slot, ...]`."""
-    lines = [slopes[:, r] * size - offsets[:, r] for r in range(slopes.shape[1])]
-    return reduce(jnp.maximum, lines)
+def _steepest(
+    rates: Sequence[Array], size: Array, deductions: Sequence[Array], accounts: Array
+) -> Array:
+    """Convex tiers, `max_r (rate_r size - n deduction_r)`."""
+    tiers = zip(rates, deductions, strict=True)
+    return reduce(jnp.maximum, [rate * size - less * accounts for rate, less in tiers])
 
 
-def _flattest(slopes: Array, size: Array, offsets: Array) -> Array:
-    """Concave tiers, `min_r (slope_r size + offset_r)`."""
-    lines = [slopes[:, r] * size + offsets[:, r] for r in range(slopes.shape[1])]
-    return reduce(jnp.minimum, lines)
+def _flattest(
+    ratios: Sequence[Array], size: Array, additions: Sequence[Array], accounts: Array
+) -> Array:
+    """Concave tiers, `min_r (ratio_r size + n addition_r)`."""
+    tiers = zip(ratios, additions, strict=True)
+    return reduce(jnp.minimum, [ratio * size + more * accounts for ratio, more in tiers])
 
 
 def has_positions(accounts: Accounts) -> Array:
-    """Whether anything of the starting positions is left, `[book, bucket, path]` bool."""
-    return total(jnp.abs(accounts.contracts)) + total(accounts.collateral) > 0
+    """Whether anything of the starting positions is left, `[book, bucket, column]` bool."""
+    held = [jnp.abs(contracts) for contracts in accounts.contracts]
+    return total([*held, *accounts.collateral]) > 0
 
 
-def margin_gap(assessment: Assessment, taken_over: Array) -> Array:
-    """Relative distance of equity from maintenance, infinite where there is none to meet."""
+def least_margin_gap(assessment: Assessment, taken_over: Array) -> Array:
+    """Least relative distance of equity from maintenance over the buckets, `[book, column]`.
+
+    Infinite where there is no maintenance to meet.
+    """
     maintenance = assessment.maintenance_margin
     counts = (maintenance > 0) & ~taken_over
     gap = jnp.abs(assessment.equity - maintenance) / jnp.where(counts, maintenance, 1)
-    return jnp.where(counts, gap, jnp.inf)
+    gap = jnp.where(counts, gap, jnp.inf)
+    return least([gap[:, k] for k in range(gap.shape[BUCKET_AXIS])])

@@ -6,23 +6,27 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.maps import Maps
-from deleverage.cascade.primitives import contract
+from deleverage.cascade.once import once
 
 
-def market_prices(maps: Maps, log_fundamental: Array, displacement: Array) -> Array:
+def market_prices(maps: Maps, fundamental: Array, displacement: Array) -> Array:
     r"""USD price ratio of every order book.
 
     $$P_m = F_a \exp(-y_m - y_{q(m)})$$
 
     Args:
         maps: Relations of the layout.
-        log_fundamental: `[asset, path]`.
-        displacement: $y$, `[market, path]`, positive = below the fundamental.
+        fundamental: $F$, `[asset, column]`.
+        displacement: $y$, `[market, column]`, positive = below the fundamental.
 
     Returns:
-        `[market, path]`; a cross pair includes its quote asset's spot book $q(m)$.
+        `[market, column]`; a cross pair includes its quote asset's spot book $q(m)$.
 
     Source: MODEL.md section 2.2.
     """
-    fair = contract(maps.market_asset, log_fundamental)
-    return jnp.exp(fair - displacement - contract(maps.quote, displacement))
+    discount = once(lambda y: jnp.exp(-y), displacement)
+    price = fundamental[maps.market_asset] * discount
+    if (maps.quote == len(maps.quote)).all():
+        return price
+    usd = jnp.ones((1, *discount.shape[1:]), discount.dtype)
+    return price * jnp.concatenate([discount, usd])[maps.quote]

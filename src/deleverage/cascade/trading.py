@@ -1,6 +1,7 @@
-"""Stages 6 and 7 together: orders, their execution, their settlement. MODEL.md 2.6, 2.7.
+"""Stages 5 to 7: owners add cash, due cohorts sell, order books move. MODEL.md 2.5 to 2.7.
 
-Most steps of most tiles have nobody to liquidate; then nothing here is computed.
+Perps trade first and their cash settles; then collateral is sold for the cash that is missing. Both
+visit only cohorts that have work.
 """
 
 from __future__ import annotations
@@ -8,133 +9,192 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.blocks import BlockRules
+from deleverage.cascade.books import BookRules, Facts
 from deleverage.cascade.impact import Depth, execute
-from deleverage.cascade.liquidation import collateral_to_sell, hedge_excess, perps_to_close
-from deleverage.cascade.maps import Maps
-from deleverage.cascade.margin import Assessment
-from deleverage.cascade.primitives import any_true, gather, spread, total
-from deleverage.state import Accounts
+from deleverage.cascade.index import Published
+from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
+from deleverage.cascade.margin import assess
+from deleverage.cascade.margin_call import MarginCall, marked_prices, masks_of
+from deleverage.cascade.once import once
+from deleverage.cascade.parts import Part
+from deleverage.cascade.primitives import (
+    add_cohorts,
+    add_slots,
+    sum_cohorts,
+    to_slot,
+    to_slots,
+    total,
+)
+from deleverage.cascade.top_up import top_up_cash
+from deleverage.cascade.worklist import Drive, visit
+from deleverage.state import Accounts, Orders
 
 
-class Traded(NamedTuple):
-    """What the orders of a step did. Lists are per block."""
+class PerpOrders(NamedTuple):
+    """Stages 5 and 6, first half."""
 
-    cash: list[Array]  # [B, K, path] after settlement and fees
-    contracts_closed: list[Array]  # [Jp, B, K, path] signed
-    collateral_sold: list[Array]  # [Jc, B, K, path] units
-    perp_units: Array  # [M, path] net units sold
-    spot_units: Array  # [M, path]
-    rise: Array  # [M, path] of the displacement
-    average_price: Array  # [M, path] of all orders on a book
-    fees: Array  # [V, path]
+    accounts: Accounts  # topped up; positions as before
+    closed: Array  # [Jp, book, bucket, column] contracts, signed
+    units: Array  # [market, column] net units sold
+    topped_up: Array  # [venue, column]
+    missed_notional: Array  # [column] of cohorts first missed in this step
 
 
-def trade(
-    maps: Maps,
-    blocks: Sequence[BlockRules],
-    accounts: Sequence[Accounts],
-    cash: list[Array],
-    margins: list[Assessment],
-    is_due: list[Array],
-    depth: Depth,
+class CollateralOrders(NamedTuple):
+    """Stage 6, second half."""
+
+    sold: Array  # [Jc, book, bucket, column] units
+    units: Array  # [market, column]
+
+
+def place_perp_orders(
+    rules: BookRules,
+    accounts: Accounts,
+    orders: Orders,
+    call: MarginCall,
+    published: Published,
     price: Array,
+    gate_open: Array,
     minutes: float,
-) -> Traded:
-    """Perps trade and settle first, then collateral is sold for the cash that is missing.
+    drive: Drive,
+) -> PerpOrders:
+    """Let owners top up, and due cohorts close perps.
 
     Args:
-        maps: Relations of the layout.
-        blocks: Rules per block.
+        rules: Of all books.
         accounts: At the start of the step.
-        cash: After top-ups, USD millions.
-        margins: Stage-4 values.
-        is_due: Stage-4 due set.
-        depth: Order books in this step.
-        price: Stage-2 prices, `[market, path]`.
+        orders: Written over where a cohort has work.
+        call: Stage-4 findings.
+        published: Index and mark prices.
+        price: Stage-2 prices, `[market, column]`.
+        gate_open: `[venue, column]`.
         minutes: Length of the step.
+        drive: How cohorts are visited.
 
-    Source: MODEL.md sections 2.6 and 2.7.
+    Source: MODEL.md sections 2.5 and 2.6.
     """
-    excess = [
-        hedge_excess(rules, account)
-        for block, rules, account in zip(maps.blocks, blocks, accounts, strict=True)
-        if block.hedged.any()
-    ]
-    somebody = any_true(is_due) | any_true([units > 0 for units in excess])
-    return jax.lax.cond(
-        somebody,
-        lambda: _orders(maps, blocks, accounts, cash, margins, is_due, depth, price, minutes),
-        lambda: _no_orders(maps, accounts, cash, price),
-    )
 
-
-def _orders(
-    maps: Maps,
-    blocks: Sequence[BlockRules],
-    accounts: Sequence[Accounts],
-    cash: list[Array],
-    margins: list[Assessment],
-    is_due: list[Array],
-    depth: Depth,
-    price: Array,
-    minutes: float,
-) -> Traded:
-    groups = list(zip(maps.blocks, blocks, accounts, margins, is_due, strict=True))
-    closed = [
-        perps_to_close(block, rules, account, margin, due, minutes)
-        for block, rules, account, margin, due in groups
-    ]
-    perp_units = gather(maps.orders_perp, closed)
-    perp_rise, perp_average = execute(depth, price, perp_units)
-
-    settled, sold, fees = [], [], []
-    for b, (block, rules, account, margin, due) in enumerate(groups):
-        average = spread(block.market, perp_average)
-        profit = total(closed[b] * (average - rules.books.entry))
-        fee = rules.liquidation.fee * total(jnp.abs(closed[b]) * average)
-        settled.append(cash[b] + profit - fee)
-        fees.append(fee)
-        sale_price = spread(block.sale, price)
-        sold.append(
-            collateral_to_sell(
-                block, rules, account, margin, due, closed[b], settled[b], sale_price, minutes
-            )
+    def decide(
+        part: Part, accounts: Accounts, rules: BookRules, marks: Array
+    ) -> tuple[Accounts, Array, list[Array], Array]:
+        book, mine, marks = part.take((rules, accounts, marks))
+        is_due, fails_baseline, _ = masks_of(marks)
+        margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
+        gate = to_slot(gate_open, book.facts.venue)
+        cash = top_up_cash(book.top_up, mine, margin, is_due, gate, minutes)
+        closed = perps_to_close(book, mine, margin, is_due, minutes)
+        first = fails_baseline & ~is_due & ~mine.missed
+        exposed = jnp.where(first, exposure(book.facts, mine, price), 0)
+        topped_up = eqx.tree_at(
+            lambda a: (a.cash, a.budget, a.missed),
+            mine,
+            (mine.cash + cash, mine.budget - cash, mine.missed | first),
         )
-    spot_units = gather(maps.orders_collateral, sold)
-    spot_rise, spot_average = execute(depth, price, spot_units)
-    for b, (block, rules, _, _, due) in enumerate(groups):
-        proceeds = total(sold[b] * spread(block.sale, spot_average))
-        fee = jnp.where(due, rules.liquidation.collateral_fee * proceeds, 0)
-        settled[b] = settled[b] + proceeds - fee
-        fees[b] = fees[b] + fee
-    return Traded(
-        cash=settled,
-        contracts_closed=closed,
-        collateral_sold=sold,
-        perp_units=perp_units,
-        spot_units=spot_units,
-        rise=perp_rise + spot_rise,
-        average_price=jnp.where(maps.perp > 0, perp_average, spot_average),
-        fees=gather(maps.venue_books, fees),
-    )
+        return topped_up, cash, closed, exposed
+
+    def place(part: Part, so_far: PerpOrders) -> PerpOrders:
+        mine, cash, closed, exposed = once(decide, part, so_far.accounts, rules, call.marks)
+        facts = part.take(rules.facts)
+        return PerpOrders(
+            accounts=part.put_tree(so_far.accounts, mine),
+            closed=part.put(so_far.closed, closed),
+            units=add_slots(so_far.units, facts.market, closed),
+            topped_up=add_cohorts(so_far.topped_up, facts.venue, cash),
+            missed_notional=so_far.missed_notional + sum_cohorts(exposed),
+        )
+
+    by_venue = jnp.zeros((gate_open.shape[0], *price.shape[1:]), price.dtype)
+    nothing = PerpOrders(accounts, orders.closed, jnp.zeros_like(price), by_venue, by_venue[0])
+    return visit(drive, call.cohorts, place, nothing)
 
 
-def _no_orders(
-    maps: Maps, accounts: Sequence[Accounts], cash: list[Array], price: Array
-) -> Traded:
-    none = jnp.zeros_like(price)
-    return Traded(
-        cash=cash,
-        contracts_closed=[jnp.zeros_like(account.contracts) for account in accounts],
-        collateral_sold=[jnp.zeros_like(account.collateral) for account in accounts],
-        perp_units=none,
-        spot_units=none,
-        rise=none,
-        average_price=price,
-        fees=jnp.zeros((maps.market_venue.shape[1], price.shape[-1]), price.dtype),
+def place_collateral_orders(
+    rules: BookRules,
+    accounts: Accounts,
+    orders: Orders,
+    call: MarginCall,
+    published: Published,
+    price: Array,
+    perp_average: Array,
+    minutes: float,
+    drive: Drive,
+) -> CollateralOrders:
+    """Sell collateral for the cash that is missing once the perps have settled.
+
+    Args: as in `place_perp_orders`; `orders` hold the perps closed, `perp_average` is the average
+        price of their orders, `[market, column]`.
+
+    Source: MODEL.md section 2.6.
+    """
+
+    def decide(
+        part: Part, accounts: Accounts, rules: BookRules, marks: Array, closed: Array
+    ) -> list[Array]:
+        book, mine, marks, closed = part.take((rules, accounts, marks, closed))
+        is_due = masks_of(marks).is_due
+        margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
+        cash = mine.cash + perp_proceeds(book, closed, perp_average)[0]
+        at = sale_prices(book.facts, price)
+        return collateral_to_sell(book, mine, margin, is_due, closed, cash, at, minutes)
+
+    def place(part: Part, so_far: CollateralOrders) -> CollateralOrders:
+        sold = once(decide, part, accounts, rules, call.marks, orders.closed)
+        facts, units = part.take(rules.facts), so_far.units
+        for slot, *shared in zip(sold, facts.sale_market, facts.sale_share, strict=True):
+            for market, share in zip(*shared, strict=True):
+                units = add_cohorts(units, market, slot * share)
+        return CollateralOrders(part.put(so_far.sold, sold), units)
+
+    nothing = CollateralOrders(orders.sold, jnp.zeros_like(price))
+    return visit(drive, call.cohorts, place, nothing)
+
+
+def perp_proceeds(
+    book: BookRules, closed: Sequence[Array], average_price: Array
+) -> tuple[Array | float, Array | float]:
+    """Profit of closed contracts less the fee, and the fee, `[book, bucket, column]`."""
+    average = to_slots(average_price, book.facts.market)
+    orders = list(zip(closed, average, book.start.entry, strict=True))
+    fee = book.liquidation.fee * total([jnp.abs(units) * price for units, price, _ in orders])
+    return total([units * (price - entry) for units, price, entry in orders]) - fee, fee
+
+
+def sale_prices(facts: Facts, price: Array) -> list[Array]:
+    """Price at which each collateral slot is sold, over the venue's own books."""
+    slots = zip(facts.sale_market, facts.sale_share, strict=True)
+    return [
+        total([to_slot(price, market) * share for market, share in zip(*slot, strict=True)])
+        for slot in slots
+    ]
+
+
+def worth(units: Sequence[Array], prices: Sequence[Array]) -> Array | float:
+    """Value of all slots, `[book, bucket, column]`."""
+    return total([held * price for held, price in zip(units, prices, strict=True)])
+
+
+def exposure(facts: Facts, accounts: Accounts, price: Array) -> Array:
+    """Notional of the perps, or of a loan's collateral, `[book, bucket, column]`."""
+    pledged = worth(accounts.collateral, sale_prices(facts, price))
+    size = [jnp.abs(contracts) for contracts in accounts.contracts]
+    return jnp.where(facts.loan, pledged, worth(size, to_slots(price, facts.market)))
+
+
+def executed(
+    drive: Drive, call: MarginCall, depth: Depth, price: Array, units: Array
+) -> tuple[Array, Array]:
+    """Rise of the displacement and average price of the step's orders, `[market, column]`.
+
+    In the paired run orders move nothing and get the price of stage 2.
+    """
+    unmoved = (jnp.zeros_like(price), price)
+    if not drive.feedback:
+        return unmoved
+    return jax.lax.cond(
+        call.cohorts.any, lambda: execute(depth, price, units), lambda: unmoved
     )

@@ -1,24 +1,28 @@
 """The compiled program: one tile of paths under one batch of policies, start to end.
 
-Columns are `lane x path`, the path running fastest: each path's draws and exogenous prices are
-computed once and read by every policy lane. The tile runs twice, with feedback and then, paired on
-the same draws, without.
+A column is a lane (one policy) and a path, in this order the last two axes: each path's draws and
+exogenous prices are computed once and read by every lane, each policy's numbers by every path. The
+tile runs twice, with feedback and then, paired on the same draws, without.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from deleverage.cascade.blocks import split_by_block
-from deleverage.cascade.maps import maps_of
-from deleverage.cascade.outcome import Flows, conclude, empty_tally, observe
-from deleverage.cascade.step import StepInputs, initial_state, step
+from deleverage.cascade.flows import Flows
+from deleverage.cascade.maps import Maps, maps_of
+from deleverage.cascade.outcome import conclude, empty_tally, observe
+from deleverage.cascade.parts import by_slots
+from deleverage.cascade.start import initial_state
+from deleverage.cascade.step import StepInputs, step
+from deleverage.cascade.worklist import Drive
 from deleverage.policy import Policy
 from deleverage.shocks.draws import draw
 from deleverage.shocks.exogenous import exogenous
@@ -46,7 +50,7 @@ def simulate_tile(
         policy: Leaves `[..., lane]`.
         seed: uint32.
         first_path: Global id of the first path, uint32.
-        watched: Column (`lane * paths + path`) whose steps are recorded, with feedback.
+        watched: Lane and path of the tile whose steps are recorded, with feedback.
         paths: Paths of the tile (static).
         dtype: Kernel float type (static).
 
@@ -56,110 +60,138 @@ def simulate_tile(
     """
     draws = draw(world, seed, first_path, paths, dtype)
     inputs, coordinates = exogenous(world, draws, dtype)
-    outcomes, record = run_paths(world.layout, policy, inputs, watched, dtype)
+    one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
+    outcomes, record = run_paths(world.layout, policy, inputs, watched, dtype, one_by_one)
     return outcomes, coordinates, record
 
 
 def run_paths(
-    layout: Layout, policy: Policy, inputs: Inputs, watched: Array, dtype: Any
+    layout: Layout,
+    policy: Policy,
+    inputs: Inputs,
+    watched: Array,
+    dtype: Any,
+    one_by_one: bool = True,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Every lane with and without feedback over given exogenous series; see `simulate_tile`."""
-    paths = inputs.liquidity_drop.shape[-1]
-    policy = jax.tree.map(partial(_lanes_to_columns, paths=paths, dtype=dtype), policy)
-    columns = policy.reporting.due_at_start.shape[-1]
-    lanes = columns // paths
+    order = by_slots(layout)
+    layout, policy = _with_books(order, layout, policy)
+    policy = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[..., None], policy)
     maps = maps_of(layout)
-    blocks = split_by_block(policy, maps)
-    steps = jnp.arange(layout.steps, dtype=jnp.int32)
-    series = (steps, inputs.log_fundamental, inputs.liquidity_drop, inputs.gate_open)
+    paths = inputs.liquidity_drop.shape[-1]
+    columns = (policy.reporting.due_at_start.shape[-2], paths)
+    series = StepInputs(
+        fundamental=jnp.exp(inputs.log_fundamental)[..., None, :],
+        liquidity_drop=inputs.liquidity_drop[..., None, :],
+        gate_open=inputs.gate_open[..., None, :],
+        t=jnp.arange(layout.steps, dtype=jnp.int32),
+    )
 
-    def run_side(feedback: Array) -> tuple[dict[str, Array], dict[str, Array]]:
-        switch = jnp.full(columns, feedback, dtype)
+    drive = Drive(feedback=True, one_by_one=one_by_one)
 
-        def advance(carry: tuple, given: tuple) -> tuple[tuple, dict[str, Array]]:
-            state, tally = carry
-            t, fundamental, drop, gate = given
-            exogenous_now = StepInputs(
-                log_fundamental=_paths_to_columns(fundamental, lanes),
-                liquidity_drop=_paths_to_columns(drop, lanes),
-                gate_open=_paths_to_columns(gate, lanes),
-                feedback=switch,
-                t=t,
-            )
-            following, flows = step(layout, policy, blocks, state, exogenous_now)
-            redemption_price = jnp.exp(exogenous_now.log_fundamental)
-            tally = observe(
-                layout, maps, policy, blocks, tally, state, flows, redemption_price, t
-            )
-            return (following, tally), _record(following, flows, watched)
+    def advance(carry: tuple, given: StepInputs) -> tuple[tuple, dict[str, Array]]:
+        state, tally = carry
+        given = replace(given, watched=watched)
+        following, flows = step(layout, policy, state, given, drive)
+        tally = observe(layout, maps, policy, tally, flows, given.fundamental, given.t, drive)
+        return (following, tally), _record(following, flows, watched, order)
 
-        start = (
-            initial_state(layout, policy, blocks, switch),
-            empty_tally(layout, blocks, columns, dtype),
-        )
-        (end, tally), record = jax.lax.scan(advance, start, series)
-        outcomes = conclude(layout, maps, policy, blocks, end, tally)
-        return _by_lane(outcomes, lanes, paths), record
+    start = initial_state(layout, policy, paths, drive)
+    (end, tally), record = jax.lax.scan(
+        advance, (start, empty_tally(layout, maps, columns, dtype)), series
+    )
+    outcomes = conclude(layout, maps, policy, end, tally)
+    record = _with_end(record, end, watched, order)
 
-    # one after the other: half the columns stay in the cache, and one body is compiled
-    both, records = jax.lax.map(run_side, jnp.array([1, 0], dtype))
-    return _pair(both), jax.tree.map(lambda series: series[0], records)
+    alone = Drive(feedback=False, one_by_one=one_by_one)
+
+    def advance_alone(carry: tuple, given: StepInputs) -> tuple[tuple, None]:
+        state, units = carry
+        following, flows = step(layout, policy, state, given, alone)
+        return (following, units + flows.sales.units), None
+
+    start = initial_state(layout, policy, paths, alone)
+    (_, units), _ = jax.lax.scan(advance_alone, (start, jnp.zeros(columns, dtype)), series)
+    outcomes |= _paired(maps, outcomes, units, series.fundamental)
+    return {name: _whole(values, columns) for name, values in outcomes.items()}, record
 
 
-def _by_lane(outcomes: dict[str, Array], lanes: int, paths: int) -> dict[str, Array]:
+def _with_books(order: list[int], layout: Layout, policy: Policy) -> tuple[Layout, Policy]:
+    """The same world with its books in another order, on which no outcome depends."""
+
+    def turned(rules: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[..., order, :, :], rules)
+
+    policy = replace(
+        policy,
+        books=turned(policy.books),
+        margin=turned(policy.margin),
+        baseline_margin=turned(policy.baseline_margin),
+        top_up=turned(policy.top_up),
+        liquidation=turned(policy.liquidation),
+    )
+    return replace(layout, books=tuple(layout.books[place] for place in order)), policy
+
+
+def _paired(
+    maps: Maps, outcomes: dict[str, Array], exogenous_units: Array, fundamental: Array
+) -> dict[str, Array]:
+    """Outcomes that compare the run with its pair, in which prices are the fundamentals."""
+    trough = jnp.min(fundamental, axis=0)[maps.market_asset]
+    fall, exogenous_fall = 1 - outcomes["trough_price"], 1 - trough
+    tiny = exogenous_fall < LEAST_DRAWDOWN
+    units = outcomes["liquidated_units"]
     return {
-        name: values.reshape(*values.shape[:-1], lanes, paths)
-        for name, values in outcomes.items()
+        "amplification": jnp.where(tiny, jnp.nan, fall / jnp.where(tiny, 1, exogenous_fall)),
+        "reproduction_number": jnp.where(
+            units == 0, 0, 1 - exogenous_units / jnp.where(units == 0, 1, units)
+        ),
+        "exogenous_liquidations": exogenous_units,
     }
 
 
-def _pair(sides: dict[str, Array]) -> dict[str, Array]:
-    """Outcomes of the feedback side, and those that compare it with the paired run."""
-    outcomes = {name: values[0] for name, values in sides.items()}
-    fall, exogenous_fall = 1 - sides["trough_price"]
-    tiny = exogenous_fall < LEAST_DRAWDOWN
-    outcomes["amplification"] = jnp.where(
-        tiny, jnp.nan, fall / jnp.where(tiny, 1, exogenous_fall)
-    )
-    units, exogenous_units = sides["liquidated_units"]
-    none = units == 0
-    outcomes["reproduction_number"] = jnp.where(
-        none, 0, 1 - exogenous_units / jnp.where(none, 1, units)
-    )
-    outcomes["exogenous_liquidations"] = exogenous_units
-    return outcomes
+def _whole(values: Array, columns: tuple[int, int]) -> Array:
+    """`[..., lane, path]` also where a lane or a path makes no difference."""
+    return jnp.broadcast_to(values, (*values.shape[: values.ndim - 2], *columns))
 
 
-def _lanes_to_columns(leaf: Array, paths: int, dtype: Any) -> Array:
-    """`[..., lane] -> [..., lane x path]`."""
-    leaf = jnp.asarray(leaf, dtype)
-    column = jnp.broadcast_to(leaf[..., None], (*leaf.shape, paths))
-    return column.reshape(*leaf.shape[:-1], leaf.shape[-1] * paths)
-
-
-def _paths_to_columns(series: Array, lanes: int) -> Array:
-    """`[..., path] -> [..., lane x path]`."""
-    return jnp.tile(series, lanes)
-
-
-def _record(state: State, flows: Flows, watched: Array) -> dict[str, Array]:
-    """One column's prices, orders and accounts, for replay."""
-    seen = {
+def _record(after: State, flows: Flows, watched: Array, order: list[int]) -> dict[str, Array]:
+    """One column's step, for replay: accounts at its start, books as the layout lists them."""
+    lane, path = watched
+    seen, back = flows.watched, np.argsort(order).astype(np.int32)
+    prices = {
         "price": flows.price,
         "index_price": flows.index_price,
         "mark_price": flows.mark_price,
         "traded_price": flows.traded_price,
         "closing_price": flows.closing_price,
         "units_sold": flows.perp_units_sold + flows.spot_units_sold,
-        "displacement": state.markets.displacement,
-        "fund": state.fund,
-        "equity": [margin.equity for margin in flows.margins],
-        "maintenance_margin": [margin.maintenance_margin for margin in flows.margins],
-        "is_due": flows.is_due,
-        "cash": [accounts.cash for accounts in state.accounts],
-        "contracts": [accounts.contracts for accounts in state.accounts],
-        "collateral": [accounts.collateral for accounts in state.accounts],
+        "displacement": after.markets.displacement,
+        "fund": after.fund,
     }
-    return jax.tree.map(
-        lambda values: jax.lax.dynamic_index_in_dim(values, watched, axis=-1, keepdims=False), seen
-    )
+    accounts = {
+        "equity": seen.equity,
+        "maintenance_margin": seen.maintenance_margin,
+        "is_due": flows.is_due[..., lane, path],
+        "cash": seen.accounts.cash,
+        "contracts": seen.accounts.contracts,
+        "collateral": seen.accounts.collateral,
+    }
+    return {name: rows[..., lane, path] for name, rows in prices.items()} | {
+        name: values[..., back, :] for name, values in accounts.items()
+    }
+
+
+def _with_end(
+    record: dict[str, Array], end: State, watched: Array, order: list[int]
+) -> dict[str, Array]:
+    """What accounts hold after the last step, behind what they held at the start of each."""
+    lane, path = watched
+    back = np.argsort(order).astype(np.int32)
+    last = {
+        name: getattr(end.accounts, name)[None, ..., lane, path][..., back, :]
+        for name in ("cash", "contracts", "collateral")
+    }
+    return record | {
+        name: jnp.concatenate([record[name], value]) for name, value in last.items()
+    }

@@ -87,8 +87,7 @@ class Simulator:
             lanes = [p for p in group.members if p in block]
             if policy in lanes:
                 lane = lanes.index(policy)
-                watched = lane * self.tile_paths + path - first
-                outcomes, _, record = self._tile(group, lanes, first, watched)
+                outcomes, _, record = self._tile(group, lanes, first, (lane, path - first))
                 mine = {name: values[..., lane, path - first] for name, values in outcomes.items()}
                 return mine, record
         count = sum(len(group.members) for group in self._groups)
@@ -105,7 +104,7 @@ class Simulator:
         wanted = [lane for lane, p in enumerate(lanes) if p in policies]
         rows = [lanes[lane] - policies.start for lane in wanted]
         for first in range(paths.start, paths.stop, self.tile_paths):
-            outcomes, coordinates, _ = self._tile(group, lanes, first, 0)
+            outcomes, coordinates, _ = self._tile(group, lanes, first, (0, 0))
             count = min(self.tile_paths, paths.stop - first)
             here = slice(first - paths.start, first - paths.start + count)
             for name, values in outcomes.items():
@@ -123,7 +122,7 @@ class Simulator:
                 block[here] = part
 
     def _tile(
-        self, group: Group, lanes: list[int], first: int, watched: int
+        self, group: Group, lanes: list[int], first: int, watched: tuple[int, int]
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         place = [list(group.members).index(p) for p in lanes]
         padded = place + [place[0]] * (LANES - len(place))
@@ -136,7 +135,7 @@ class Simulator:
                 policy,
                 np.uint32(self._seed),
                 np.uint32(first),
-                np.int32(watched),
+                np.array(watched, np.int32),
                 self.tile_paths,
                 np.dtype(self._dtype),
             )

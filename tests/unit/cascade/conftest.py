@@ -1,4 +1,4 @@
-"""One path of the tiny world as the kernel holds it: eager arrays, one column."""
+"""One path of the tiny world as the kernel holds it: eager arrays, one lane, one path."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import jax.numpy as jnp
 import pytest
 from worlds import TINY_LAYOUT, tiny_world
 
-from deleverage.cascade.blocks import split_by_block
+from deleverage.cascade.books import rules_of
 from deleverage.cascade.maps import maps_of
-from deleverage.cascade.step import initial_state
+from deleverage.cascade.start import initial_state
+from deleverage.cascade.worklist import Drive
 
 
 def tiny(layout: Any = TINY_LAYOUT, **changes: Any) -> SimpleNamespace:
     world, policy = tiny_world(**changes)
-    policy = jax.tree.map(jnp.asarray, policy)
+    policy = jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], policy)
     maps = maps_of(layout)
-    blocks = split_by_block(policy, maps)
-    state = initial_state(layout, policy, blocks, jnp.ones(1))
+    rules = rules_of(layout, maps.facts, policy)
+    state = initial_state(layout, policy, 1, Drive())
     return SimpleNamespace(
-        layout=layout, world=world, maps=maps, policy=policy, blocks=blocks, state=state
+        layout=layout, world=world, maps=maps, policy=policy, rules=rules, state=state
     )
 
 
@@ -46,5 +47,5 @@ def case_of_books() -> Any:
 
 @pytest.fixture(scope="session")
 def column() -> Any:
-    """Numbers as rows of one path."""
-    return lambda *values: jnp.asarray(values)[:, None]
+    """Numbers as rows of one lane and path."""
+    return lambda *values: jnp.asarray(values)[:, None, None]

@@ -10,12 +10,53 @@ import pytest
 from worlds import TINY_LAYOUT, per_slot
 
 from deleverage.cascade.backstop import absorb
+from deleverage.cascade.index import Published
+from deleverage.cascade.margin_call import MarginCall, Masks, marked
+from deleverage.cascade.settlement import settle
+from deleverage.cascade.worklist import Drive, cohorts_with
 
 NONE = [0.0, 0.0, 0.0]
 PRICE = (0.8, 0.8, 1.0, 1.0, 0.8)
 
 
-def settle(case, column, fund, adl=1.0, short_cash=60.0, due=True, winner_due=False, shorts=None):
+def call_of(due):
+    """A margin call of nothing but who is due; every cohort is visited."""
+    marks = marked(Masks(due, ~due & False, due))
+    work = jnp.any(due, axis=(-2, -1))
+    return MarginCall(marks, cohorts_with(work), work, [], None)
+
+
+def absorbed(world, accounts, due, fund, price):
+    """Stage 9 at given prices, without orders: accounts, markets, fund and losses."""
+    call, drive, state = call_of(due), Drive(), world.state
+    fair = Published(*[jnp.ones((2, 1, 1)), price, jnp.ones((2, 1, 1)), None, None])
+    settled = settle(
+        world.maps,
+        world.rules,
+        accounts,
+        state.orders,
+        state.deficit,
+        call,
+        fair,
+        price,
+        price,
+        price,
+        drive,
+    )
+    return absorb(
+        world.maps,
+        world.policy.backstop,
+        world.rules,
+        settled,
+        call,
+        state.markets,
+        fund,
+        price,
+        drive,
+    )
+
+
+def settled(case, column, fund, adl=1.0, short_cash=60.0, due=True, winner_due=False, shorts=None):
     shorts = [-100.0, 0.0, 0.0] if shorts is None else shorts
     cash = np.array([NONE, [short_cash if s else 0.0 for s in shorts], NONE])
     world = case(
@@ -25,69 +66,61 @@ def settle(case, column, fund, adl=1.0, short_cash=60.0, due=True, winner_due=Fa
         backstop__fund=np.array([[fund], [0.0]]),
         backstop__adl=adl,
     )
-    is_due = [jnp.zeros((2, 3, 1), bool).at[0, 0].set(due), jnp.zeros((1, 3, 1), bool)]
-    is_due[0] = is_due[0].at[1, 0].set(winner_due)
-    accounts, markets, left, losses = absorb(
-        world.maps,
-        world.policy.backstop,
-        world.blocks,
-        world.state.accounts,
-        world.state.markets,
-        world.state.fund,
-        is_due,
-        column(*PRICE),
-    )
+    is_due = jnp.zeros((3, 3, 1, 1), bool).at[0, 0].set(due).at[1, 0].set(winner_due)
+    found = absorbed(world, world.state.accounts, is_due, world.state.fund, column(*PRICE))
+    accounts, markets, left, losses = found
     paid = {name: float(np.ravel(value)[0]) for name, value in losses._asdict().items()}
     parts = ("insurance_drawn", "adl_loss", "socialised_loss", "unabsorbed_loss")
     assert paid["bad_debt"] == pytest.approx(sum(paid[part] for part in parts))
-    return accounts[0], markets, left, paid
+    return accounts, markets, left, paid
 
 
 def test_the_fund_pays_and_takes_over(case, column):
-    accounts, _, fund, paid = settle(case, column, fund=15.0)
+    accounts, _, fund, paid = settled(case, column, fund=15.0)
     assert paid["bad_debt"] == paid["insurance_drawn"] == pytest.approx(10.0)
-    assert fund[:, 0] == pytest.approx([5.0, 0.0])
-    assert accounts.cash[0, 0, 0] == pytest.approx(10.0)
-    assert accounts.contracts[0, 0, 0, 0] == 100.0  # the venue works them off
-    assert accounts.taken_over[..., 0].tolist() == [[True, False, False], [False] * 3]
-    assert accounts.contracts[0, 1, 0, 0] == -100.0
+    assert fund[:, 0, 0] == pytest.approx([5.0, 0.0])
+    assert accounts.cash[0, 0, 0, 0] == pytest.approx(10.0)
+    assert accounts.contracts[0, 0, 0, 0, 0] == 100.0  # the venue works them off
+    assert accounts.taken_over[0, :, 0, 0].tolist() == [True, False, False]
+    assert not np.any(accounts.taken_over[1:])
+    assert accounts.contracts[0, 1, 0, 0, 0] == -100.0
 
 
 def test_winners_are_closed_at_the_bankruptcy_price(case, column):
-    accounts, markets, _, paid = settle(case, column, fund=0.0)
+    accounts, markets, _, paid = settled(case, column, fund=0.0)
     assert paid["adl_loss"] == pytest.approx(10.0)
     assert paid["adl_notional"] == pytest.approx(80.0)
     assert paid["adl_overshoot_contracts"] == 0
     assert paid["adl_overshoot_wealth"] == pytest.approx(20.0 - 10.0)
-    assert accounts.contracts[0, :, 0, 0] == pytest.approx([0.0, 0.0])
+    assert accounts.contracts[0, :2, 0, 0, 0] == pytest.approx([0.0, 0.0])
     # the long's debt equals its collateral; the short was paid 20 and charged 10
-    assert accounts.cash[:, 0, 0] == pytest.approx([-10.0, 60.0 + 20.0 - 10.0])
-    assert markets.maker_units[4, 0] == pytest.approx(0.0)
+    assert accounts.cash[:2, 0, 0, 0] == pytest.approx([-10.0, 60.0 + 20.0 - 10.0])
+    assert markets.maker_units[4, 0, 0] == pytest.approx(0.0)
 
 
 def test_the_fund_pays_its_share_and_winners_the_rest(case, column):
-    accounts, _, fund, paid = settle(case, column, fund=4.0)
+    accounts, _, fund, paid = settled(case, column, fund=4.0)
     assert paid["insurance_drawn"] == pytest.approx(4.0)
     assert paid["adl_loss"] == pytest.approx(6.0)
     assert paid["adl_notional"] == pytest.approx(60 * 0.8)
-    assert fund[0, 0] == pytest.approx(0.0)
-    assert accounts.contracts[0, :, 0, 0] == pytest.approx([40.0, -40.0])
+    assert fund[0, 0, 0] == pytest.approx(0.0)
+    assert accounts.contracts[0, :2, 0, 0, 0] == pytest.approx([40.0, -40.0])
 
 
 def test_winners_are_closed_pro_rata(case, column):
-    accounts, _, _, paid = settle(case, column, fund=0.0, shorts=[-150.0, -40.0, -10.0])
-    assert accounts.contracts[0, 1, :, 0] == pytest.approx([-75.0, -20.0, -5.0])
+    accounts, _, _, paid = settled(case, column, fund=0.0, shorts=[-150.0, -40.0, -10.0])
+    assert accounts.contracts[0, 1, :, 0, 0] == pytest.approx([-75.0, -20.0, -5.0])
     assert paid["adl_loss"] == pytest.approx(10.0)
 
 
 def test_contracts_without_a_winner_go_to_market_makers(case, column):
     # who is due is no winner, and makers, flat at the start, have gained nothing
-    accounts, markets, _, paid = settle(case, column, fund=0.0, winner_due=True)
+    accounts, markets, _, paid = settled(case, column, fund=0.0, winner_due=True)
     assert paid["adl_loss"] == 0
     assert paid["adl_notional"] == 0
-    assert accounts.contracts[0, :, 0, 0] == pytest.approx([0.0, -100.0])
-    assert markets.maker_units[4, 0] == pytest.approx(100.0)
-    assert markets.maker_cash[4, 0] == pytest.approx(-80.0)
+    assert accounts.contracts[0, :2, 0, 0, 0] == pytest.approx([0.0, -100.0])
+    assert markets.maker_units[4, 0, 0] == pytest.approx(100.0)
+    assert markets.maker_cash[4, 0, 0] == pytest.approx(-80.0)
     # the short still has equity, and that is charged
     assert paid["socialised_loss"] == pytest.approx(10.0)
 
@@ -97,17 +130,17 @@ def test_contracts_without_a_winner_go_to_market_makers(case, column):
     [(60.0, 10.0, 0.0, 50.0), (-16.0, 4.0, 6.0, -20.0), (-25.0, 0.0, 10.0, -25.0)],
 )
 def test_what_is_left_is_socialised(case, column, short_cash, socialised, unabsorbed, left):
-    accounts, _, _, paid = settle(case, column, fund=0.0, adl=0.0, short_cash=short_cash)
+    accounts, _, _, paid = settled(case, column, fund=0.0, adl=0.0, short_cash=short_cash)
     assert paid["socialised_loss"] == pytest.approx(socialised)
     assert paid["unabsorbed_loss"] == pytest.approx(unabsorbed)
-    assert accounts.cash[1, 0, 0] == pytest.approx(left)
-    assert accounts.contracts[0, 0, 0, 0] == 100.0
+    assert accounts.cash[1, 0, 0, 0] == pytest.approx(left)
+    assert accounts.contracts[0, 0, 0, 0, 0] == 100.0
 
 
 def test_an_account_that_is_not_due_is_left_alone(case, column):
-    accounts, _, fund, paid = settle(case, column, fund=15.0, due=False)
+    accounts, _, fund, paid = settled(case, column, fund=15.0, due=False)
     assert paid["bad_debt"] == 0
-    assert fund[0, 0] == 15.0
+    assert fund[0, 0, 0] == 15.0
     assert not np.any(accounts.taken_over)
 
 
@@ -115,19 +148,11 @@ def test_leftovers_of_the_taken_over_go_to_the_fund(case, column):
     world = case(books__position=0.0, books__collateral=0.0, backstop__fund=3.0)
     held = eqx.tree_at(
         lambda a: (a.taken_over, a.cash),
-        world.state.accounts[0],
-        (jnp.ones((2, 3, 1), bool), jnp.ones((2, 3, 1)) * 2),
+        world.state.accounts,
+        (jnp.ones((3, 3, 1, 1), bool), jnp.ones((3, 3, 1, 1)) * 2),
     )
-    accounts, _, fund, losses = absorb(
-        world.maps,
-        world.policy.backstop,
-        world.blocks,
-        (held, world.state.accounts[1]),
-        world.state.markets,
-        world.state.fund,
-        [jnp.ones((2, 3, 1), bool), jnp.zeros((1, 3, 1), bool)],
-        column(*PRICE),
-    )
-    assert fund[0, 0] == pytest.approx(3.0 + 12.0)
-    assert losses.swept[0, 0] == pytest.approx(12.0)
-    assert not np.any(accounts[0].cash)
+    due = jnp.zeros((3, 3, 1, 1), bool).at[:2].set(True)
+    accounts, _, fund, losses = absorbed(world, held, due, world.state.fund, column(*PRICE))
+    assert fund[0, 0, 0] == pytest.approx(3.0 + 12.0)
+    assert losses.swept[0, 0, 0] == pytest.approx(12.0)
+    assert not np.any(accounts.cash[:2])

@@ -13,15 +13,15 @@ from deleverage.cascade.impact import local_depth
 OPEN = (1.0, 1.0)
 
 
-def healed(case, column, y, gates=OPEN, drop=0.0, depths=(100.0,) * 5, feedback=1.0, **rules):
+def healed(case, column, y, gates=OPEN, drop=0.0, depths=(100.0,) * 5, **rules):
     world = case(
         impact__depth=np.array(depths)[:, None],
         impact__sensitivity=1.0,
         **{f"healing__{name}": value for name, value in rules.items()},
     )
-    depth = local_depth(world.policy.impact, jnp.array([drop]), jnp.array([feedback]))
+    depth = local_depth(world.policy.impact, jnp.array([[drop]]))
     after = heal(world.layout, world.maps, world.policy.healing, depth, column(*y), column(*gates))
-    return after[:, 0]
+    return after[:, 0, 0]
 
 
 def test_without_healing_nothing_moves(case, column):
@@ -94,11 +94,3 @@ def test_each_part_acts_on_what_the_one_before_left(case, column):
         redemption_capacity=5.0,  # 2.5 of the 5 wanted
     )
     assert after[2:4] == pytest.approx([0.01875, 0.00625], rel=1e-5)
-
-
-def test_the_paired_run_stays_at_zero(case, column):
-    after = healed(
-        case, column, [0.0] * 5, feedback=0.0, basis_half_life=0.5, redemption_capacity=5.0,
-        resilience_half_life=1.0, arbitrage_half_life=0.5, arbitrage_capital=10.0,
-    )  # fmt: skip
-    assert after.tolist() == [0.0] * 5

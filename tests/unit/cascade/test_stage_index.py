@@ -19,18 +19,18 @@ BTC, USDE = 0, 1  # index entries of the exchange
     [(0.9, 1.0, 1.0), (1.0, 0.9, 0.9), (0.95, 0.95, 0.95), (0.5, 1.5, 1.5)],
 )
 def test_the_reference_is_the_lower_weighted_median(perps_venue, elsewhere, median):
-    price = np.ones((12, 1))
+    price = np.ones((12, 1, 1))
     price[1], price[2] = perps_venue, elsewhere
     reference = reference_price(maps_of(RANDOM_LAYOUT), jnp.asarray(price))
-    assert reference[0, 0] == pytest.approx(median)
+    assert reference[0, 0, 0] == pytest.approx(median)
 
 
 def test_of_two_halves_the_lower_price_counts_and_a_lone_venue_has_none():
-    price = np.ones((12, 1))
+    price = np.ones((12, 1, 1))
     price[0], price[2] = 0.8, 0.9  # the references of ETH on the perp venue, one half each
     reference = reference_price(maps_of(RANDOM_LAYOUT), jnp.asarray(price))
-    assert reference[3, 0] == pytest.approx(0.8)
-    assert reference[5, 0] == 0
+    assert reference[3, 0, 0] == pytest.approx(0.8)
+    assert reference[5, 0, 0] == 0
 
 
 def published(case, column, first=False, own=0.65, **rules):
@@ -71,24 +71,24 @@ def weights(own, other):
     ],
 )
 def test_an_index_price(case, column, rules, expected):
-    assert published(case, column, **rules).index_price[USDE, 0] == pytest.approx(expected)
+    assert published(case, column, **rules).index_price[USDE, 0, 0] == pytest.approx(expected)
 
 
 def test_an_average_starts_at_the_first_raw_index(case, column):
     seen = published(case, column, first=True, smoothing=0.25)
-    assert seen.smoothed_index[USDE, 0] == pytest.approx(0.65)
+    assert seen.smoothed_index[USDE, 0, 0] == pytest.approx(0.65)
 
 
 def test_the_floor_is_not_remembered(case, column):
     seen = published(case, column, floor=0.97)
-    assert seen.index_price[USDE, 0] == pytest.approx(0.97)
-    assert seen.smoothed_index[USDE, 0] == pytest.approx(0.65)
+    assert seen.index_price[USDE, 0, 0] == pytest.approx(0.97)
+    assert seen.smoothed_index[USDE, 0, 0] == pytest.approx(0.65)
 
 
 def test_the_fair_price_leaves_the_venue_out(case, column):
     fair = published(case, column, floor=0.97).fair_price
-    assert fair[USDE, 0] == 1.0  # what the issuer pays
-    assert fair[BTC, 0] == pytest.approx(0.9)  # the price elsewhere
+    assert fair[USDE, 0, 0] == 1.0  # what the issuer pays
+    assert fair[BTC, 0, 0] == pytest.approx(0.9)  # the price elsewhere
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_a_mark_price(case, column, kind, last, expected):
     layout = dataclasses.replace(case().layout, mark_kinds=("", "", "", "", kind))
     index, basis = column(0, 0, 0, 0, 0.8), column(0, 0, 0, 0, -0.02)
     mark = mark_price(layout, index, basis, column(0, 0, 0, 0, last))
-    assert mark[4, 0] == pytest.approx(expected)
+    assert mark[4, 0, 0] == pytest.approx(expected)
 
 
 def test_the_basis_is_averaged_before_the_mark(case, column):
     seen = published(case, column, basis_smoothing=0.5)
-    assert seen.basis[:, 0] == pytest.approx([0, 0, 0, 0, 0.5 * (0.82 - 0.8)], abs=1e-7)
-    assert seen.mark_price[:, 0] == pytest.approx([0, 0, 0, 0, 0.8])
+    assert seen.basis[:, 0, 0] == pytest.approx([0, 0, 0, 0, 0.5 * (0.82 - 0.8)], abs=1e-7)
+    assert seen.mark_price[:, 0, 0] == pytest.approx([0, 0, 0, 0, 0.8])

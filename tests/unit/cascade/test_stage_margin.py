@@ -9,21 +9,30 @@ from deleverage.cascade.margin import (
     SlotPrices,
     assess,
     has_positions,
-    margin_gap,
+    least_margin_gap,
 )
-from deleverage.cascade.top_up import top_up_cash
+from deleverage.cascade.top_up import can_top_up, top_up_cash
 from deleverage.policy import Books, MarginRules, TopUpRules
 from deleverage.state import Accounts
 
 
 def cohorts(*values):
-    """One number a bucket, `[book, bucket, path]`."""
-    return jnp.asarray(values, jnp.float32)[None, :, None]
+    """One number a bucket, `[book, bucket, lane, path]`."""
+    return jnp.asarray(values, jnp.float32)[None, :, None, None]
 
 
 def tiers(*values):
-    """One number a tier, `[slot, tier, book, 1, path]`."""
-    return jnp.asarray(values, jnp.float32)[None, :, None, None, None]
+    """Of one slot, one number a tier."""
+    return [[jnp.full((1, 1, 1, 1), value) for value in values]]
+
+
+ZERO = jnp.zeros((1, 1, 1, 1))
+
+
+def holdings(**fields):
+    nothing = dict.fromkeys(("cash", "budget"), ZERO)
+    nothing |= dict.fromkeys(("taken_over", "liquidated", "missed"), ZERO > 0)
+    return Accounts(**{"contracts": [ZERO], "collateral": [ZERO]} | nothing | fields)
 
 
 def account(cash, contracts, collateral, accounts, mark, index):
@@ -33,13 +42,12 @@ def account(cash, contracts, collateral, accounts, mark, index):
         deduction=tiers(0.0, 50 * 0.04),
         ratio=tiers(0.95, 0.5),
         addition=tiers(0.0, 20 * 0.45),
-        loan_rate=jnp.full((1, 1, 1), 0.05),
+        loan_rate=jnp.full((1, 1, 1, 1), 0.05),
     )
-    position, pledged = cohorts(contracts)[None], cohorts(collateral)[None]
-    zero = cohorts(0.0)
-    books = Books(position, jnp.ones((1, 1, 1, 1)), pledged, zero, cohorts(accounts), zero)
-    held = Accounts(cohorts(cash), position, pledged, zero, zero > 0)
-    prices = SlotPrices(jnp.full((1, 1, 1, 1), index), jnp.full((1, 1, 1, 1), mark))
+    position, pledged = [cohorts(contracts)], [cohorts(collateral)]
+    books = Books(position, [cohorts(1.0)], pledged, ZERO, cohorts(accounts), ZERO)
+    held = holdings(cash=cohorts(cash), contracts=position, collateral=pledged)
+    prices = SlotPrices([cohorts(index)], [cohorts(mark)])
     return assess(rules, books, held, prices)
 
 
@@ -58,33 +66,37 @@ def account(cash, contracts, collateral, accounts, mark, index):
 )
 def test_equity_and_maintenance(given, equity, maintenance):
     found = account(*given)
-    assert found.equity[0, 0, 0] == pytest.approx(equity, rel=1e-5)
-    assert found.maintenance_margin[0, 0, 0] == pytest.approx(maintenance, rel=1e-5)
-    assert bool(found.is_short_of_margin[0, 0, 0]) == (equity < maintenance)
+    assert found.equity[0, 0, 0, 0] == pytest.approx(equity, rel=1e-5)
+    assert found.maintenance_margin[0, 0, 0, 0] == pytest.approx(maintenance, rel=1e-5)
+    assert bool(found.is_short_of_margin[0, 0, 0, 0]) == (equity < maintenance)
 
 
 def assessment(equity, maintenance):
     rest = cohorts(*equity) * 0
-    return Assessment(cohorts(*equity), cohorts(*maintenance), rest[None], rest, rest)
+    return Assessment(cohorts(*equity), cohorts(*maintenance), [rest], rest, rest)
 
 
 def test_due_is_strictly_below_maintenance():
     found = assessment([4.9, 5.0, 5.1], [5.0, 5.0, 5.0]).is_short_of_margin
-    assert found[0, :, 0].tolist() == [True, False, False]
+    assert found[0, :, 0, 0].tolist() == [True, False, False]
 
 
-def test_the_margin_gap_is_relative_and_skips_what_has_none():
-    found = assessment([4.0, 6.0, 1.0, 4.0], [5.0, 5.0, 0.0, 5.0])
-    gap = margin_gap(found, cohorts(0, 0, 0, 1) > 0)
-    assert gap[0, :, 0] == pytest.approx([0.2, 0.2, np.inf, np.inf], rel=1e-6)
+@pytest.mark.parametrize(
+    ("equity", "maintenance", "taken_over", "gap"),
+    [
+        ([4.0, 7.0], [5.0, 5.0], [0, 0], 0.2),
+        ([9.0, 6.0], [5.0, 5.0], [0, 0], 0.2),
+        ([1.0, 4.0], [0.0, 5.0], [0, 1], np.inf),  # nothing to meet; no longer the owner's
+    ],
+)
+def test_the_margin_gap_is_relative_and_skips_what_has_none(equity, maintenance, taken_over, gap):
+    found = least_margin_gap(assessment(equity, maintenance), cohorts(*taken_over) > 0)
+    assert found[0, 0, 0] == pytest.approx(gap, rel=1e-6)
 
 
 def test_positions_are_left_in_any_slot():
-    zero = cohorts(0, 0, 0)
-    held = Accounts(
-        zero, jnp.stack([cohorts(0, -1, 0)]), jnp.stack([cohorts(0, 0, 2)]), zero, zero > 0
-    )
-    assert has_positions(held)[0, :, 0].tolist() == [False, True, True]
+    held = holdings(contracts=[cohorts(0, -1, 0)], collateral=[cohorts(0, 0, 2)])
+    assert has_positions(held)[0, :, 0, 0].tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -95,21 +107,20 @@ def test_positions_are_left_in_any_slot():
         (6.0, 10.0, True, 1.0, 0.0),  # too late
         (6.0, 10.0, False, 0.0, 0.0),  # the gate is shut
         (10.0, 10.0, False, 1.0, 0.0),  # above the warning
+        (6.0, 0.0, False, 1.0, 0.0),  # nothing left
     ],
 )
 def test_top_ups(equity, budget, due, gate, added):
-    rules = TopUpRules(rate=jnp.full((1, 1, 1), 0.5), warn=jnp.full((1, 1, 1), 2.0))
-    zero = cohorts(0.0)
-    held = Accounts(zero, zero[None], zero[None], cohorts(budget), zero > 0)
-    cash = top_up_cash(
-        rules, held, assessment([equity], [5.0]), cohorts(due) > 0, jnp.full((1, 1, 1), gate), 0.5
-    )
-    assert cash[0, 0, 0] == pytest.approx(added)
+    rules = TopUpRules(rate=cohorts(0.5), warn=cohorts(2.0))
+    held, margin = holdings(budget=cohorts(budget)), assessment([equity], [5.0])
+    cash = top_up_cash(rules, held, margin, cohorts(due) > 0, cohorts(gate), 0.5)
+    assert cash[0, 0, 0, 0] == pytest.approx(added)
+    acts = can_top_up(rules, held, margin, cohorts(due) > 0, cohorts(gate))
+    assert bool(acts[0, 0, 0, 0]) == (added > 0)
 
 
 def test_a_fast_top_up_adds_no_more_than_is_missing():
-    rules = TopUpRules(rate=jnp.full((1, 1, 1), 40.0), warn=jnp.full((1, 1, 1), 2.0))
-    zero = cohorts(0.0)
-    held = Accounts(zero, zero[None], zero[None], cohorts(100.0), zero > 0)
-    cash = top_up_cash(rules, held, assessment([6.0], [5.0]), zero > 0, jnp.ones((1, 1, 1)), 0.5)
-    assert cash[0, 0, 0] == pytest.approx(4.0)
+    rules = TopUpRules(rate=cohorts(40.0), warn=cohorts(2.0))
+    held, margin = holdings(budget=cohorts(100.0)), assessment([6.0], [5.0])
+    cash = top_up_cash(rules, held, margin, ZERO > 0, cohorts(1.0), 0.5)
+    assert cash[0, 0, 0, 0] == pytest.approx(4.0)

@@ -1,0 +1,60 @@
+"""The state before the first draw: all positions whole, makers balancing every perp."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from deleverage.cascade.books import rules_of
+from deleverage.cascade.maps import maps_of
+from deleverage.cascade.prices import market_prices
+from deleverage.cascade.primitives import add_slots
+from deleverage.cascade.worklist import Drive
+from deleverage.policy import Policy
+from deleverage.state import Accounts, Markets, Orders, State
+from deleverage.world import Layout
+
+
+def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> State:
+    """Positions, prices and funds of `paths` paths under every lane of a policy.
+
+    Args:
+        layout: Static world.
+        policy: Rules, leaves `[..., lane, 1]`.
+        paths: How many.
+        drive: The paired run starts without displacements.
+    """
+    maps = maps_of(layout)
+    policy = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], paths)), policy)
+    start = policy.books
+    displacement = policy.impact.displacement * drive.feedback
+    at_par = jnp.ones((len(layout.assets), *displacement.shape[1:]), displacement.dtype)
+    never = jnp.zeros(start.cash.shape, bool)
+    market = rules_of(layout, maps.facts, policy).facts.market
+
+    def by_market(contracts: Array) -> Array:
+        return add_slots(jnp.zeros_like(displacement), list(market), list(contracts))
+
+    return State(
+        accounts=Accounts(
+            cash=start.cash,
+            contracts=start.position,
+            collateral=start.collateral,
+            budget=start.budget,
+            taken_over=never,
+            liquidated=never,
+            missed=never,
+        ),
+        markets=Markets(
+            displacement=displacement,
+            last_price=market_prices(maps, at_par, displacement),
+            smoothed_index=jnp.ones_like(policy.index.floor),
+            basis=jnp.zeros_like(displacement),
+            maker_units=-by_market(start.position),
+            maker_cash=by_market(start.position * start.entry),
+        ),
+        fund=policy.backstop.fund,
+        orders=Orders(jnp.zeros_like(start.position), jnp.zeros_like(start.collateral)),
+        deficit=jnp.zeros_like(start.cash),
+    )
