@@ -80,7 +80,7 @@ class Results(Model):
 class Engine(Model):
     """Sizes of the compiled program and of a unit of the sweep."""
 
-    tile_paths: Paths = 16
+    tile_paths: Paths = 32
     unit_paths: Paths | None = None
 
 

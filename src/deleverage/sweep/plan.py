@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 POLICY_BLOCK = 16
 #: Paths of a unit where the config does not say: a unit of the default scenario takes 5-30 s.
-UNIT_PATHS = 128
+UNIT_PATHS = 512
 UNIT_PATHS_LARGE = 8192
 #: Runs above this many units of paths get larger ones.
 MANY_UNITS = 128
