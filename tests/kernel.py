@@ -80,16 +80,16 @@ def trajectory(
 ) -> tuple[State, State, Flows]:
     """States before and after, and flows, of every step: a leading axis of steps.
 
-    Leaves end in the path axis; `policy` has one entry. Orders of cohorts that were not visited,
+    Leaves end in the path axis; `policy` has one entry. Orders of cohorts that sell nothing,
     which the kernel leaves as they were, are 0 here.
     """
     with _precision(dtype):
         found = _trajectory(layout, cast(policy, dtype), as_inputs(inputs, dtype), feedback)
         before, after, flows = jax.tree.map(np.asarray, found)
-    visited = flows.has_work[..., None]
+    sells = flows.sells[..., None]
 
     def placed(orders: np.ndarray) -> np.ndarray:
-        return np.where(visited[:, None], orders, 0)
+        return np.where(sells[:, None], orders, 0)
 
     orders = jax.tree.map(placed, flows.orders)
     return before, after, dataclasses.replace(flows, orders=orders)

@@ -27,13 +27,13 @@ from deleverage.cascade.healing import heal
 from deleverage.cascade.impact import execute, local_depth
 from deleverage.cascade.index import Published, publish
 from deleverage.cascade.maps import maps_of
-from deleverage.cascade.margin_call import MarginCall, call_margin, masks_of
+from deleverage.cascade.margin_call import MarginCall, call_margin, margin_call, masks_of
 from deleverage.cascade.prices import market_prices
 from deleverage.cascade.settlement import settle
 from deleverage.cascade.start import initial_state
 from deleverage.cascade.step import StepInputs, step
 from deleverage.cascade.trading import place_collateral_orders, place_perp_orders
-from deleverage.cascade.worklist import Drive, cohorts_with
+from deleverage.cascade.worklist import Drive
 
 PATHS = 128  # a warpgroup, one path a thread
 MOSAIC_NEEDS = (0, 11)
@@ -99,8 +99,7 @@ def stages(world: Stressed) -> dict[str, tuple[Callable[..., Any], tuple]]:
     marks, sold, units = w.call.marks, state.orders, w.flows.perp_units_sold
 
     def called(marks: Any) -> MarginCall:
-        work = jnp.ones(marks.is_due.shape[:2], bool)
-        return MarginCall(marks, cohorts_with(work), work, [], None)
+        return margin_call(maps, marks)
 
     def rules(policy: Any) -> Any:
         return rules_of(layout, maps.facts, policy)
@@ -142,7 +141,7 @@ def stages(world: Stressed) -> dict[str, tuple[Callable[..., Any], tuple]]:
     def whole(policy: Any, state: Any, given: Any) -> Any:
         after, flows = step(layout, policy, state, given, WHOLE)
         # where a loop would go, no number of a path
-        return after, dataclasses.replace(flows, any_work=None, has_work=None)
+        return after, dataclasses.replace(flows, any_orders=None, sells=None)
 
     found = settled(policy, state.accounts, sold, state.deficit, marks, published, w.price)
     return {

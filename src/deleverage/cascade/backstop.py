@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -162,7 +163,7 @@ def deleverage_and_socialise(
     Source: MODEL.md section 2.9 (pro rata ADL).
     """
     share = uncovered * backstop.adl
-    own = (deficit, call.marks, call.has_work[:, :, None, None])
+    own = (deficit, call.marks, call.sells[:, :, None, None])
 
     def weigh(part: Part, accounts: Accounts, rules: BookRules, own: tuple) -> Slots:
         book, mine, losers = part.take((rules, accounts, own))
@@ -217,8 +218,12 @@ def deleverage_and_socialise(
         slots = once(weigh, part, so_far.accounts, rules, own)
         mine, closed, loss, solvent, kept = once(close, part, so_far.accounts, rules, slots)
         market, venue = part.take((rules.facts.market, rules.facts.venue))
+        changed = {
+            name: part.put(getattr(so_far.accounts, name), getattr(mine, name))
+            for name in ("cash", "contracts")
+        }
         return Closed(
-            accounts=part.put_tree(so_far.accounts, mine),
+            accounts=replace(so_far.accounts, **changed),
             units=add_slots(so_far.units, market, closed),
             loss=add_cohorts(so_far.loss, venue, loss),
             solvent=add_cohorts(so_far.solvent, venue, solvent),
@@ -259,7 +264,8 @@ def deleverage_and_socialise(
         accounts, swept = so_far
         mine, leftover = once(charge, part, accounts, rules)
         venue = part.take(rules.facts.venue)
-        return part.put_tree(accounts, mine), add_cohorts(swept, venue, leftover)
+        accounts = replace(accounts, cash=part.put(accounts.cash, mine.cash))
+        return accounts, add_cohorts(swept, venue, leftover)
 
     accounts, swept = visit(drive, books, charge_book, (closed.accounts, paid.swept))
     markets = eqx.tree_at(
@@ -287,7 +293,7 @@ def _slots(
     accounts: Accounts,
     deficit: Array,
     marks: Array,
-    has_work: Array,
+    sells: Array,
     share: Array,
     price: Array,
 ) -> Slots:
@@ -297,7 +303,7 @@ def _slots(
     is_due = masks_of(marks).is_due
     size = [jnp.abs(contracts) for contracts in accounts.contracts]
     notional = [contracts * at for contracts, at in zip(size, prices.perp, strict=True)]
-    owed = jnp.where(has_work, deficit, 0)
+    owed = jnp.where(sells, deficit, 0)
     closed_share = jnp.where(owed > 0, to_slot(share, book.facts.venue), 0)
     charged = closed_share * owed
     whole = jnp.asarray(total(notional))

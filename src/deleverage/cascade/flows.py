@@ -27,9 +27,9 @@ class Flows(eqx.Module):
     margin_gap: list[Array]  # per stretch [book, column], least of the buckets
     watched: Watched | None  # one column at the start of the step
     is_due: Array  # [B, K, column] bool
-    any_work: Array  # scalar bool
-    has_work: Array  # [B, K] bool: the cohorts that were visited
-    orders: Orders  # of the cohorts that were visited; older ones of the others
+    any_orders: Array  # scalar bool: whether anybody sells
+    sells: Array  # [B, K] bool: who does
+    orders: Orders  # theirs; those of others are older
     topped_up: Array  # [V, column]
     fees: Array  # [V, column]
     losses: Losses

@@ -34,6 +34,7 @@ class Maps:
     peg_asset: np.ndarray  # [pegs]
     peg_market: np.ndarray  # [pegs]
     facts: Facts
+    pledges: np.ndarray  # [B] bool: books with collateral
     stretches: tuple[Stretch, ...]
 
 
@@ -60,6 +61,7 @@ def maps_of(layout: Layout) -> Maps:
         peg_asset=_places(asset for _, asset in layout.pegs),
         peg_market=_places(layout.peg_markets),
         facts=facts_of(layout),
+        pledges=np.array([bool(book.collateral) for book in layout.books]),
         stretches=tuple(stretches(layout)),
     )
 

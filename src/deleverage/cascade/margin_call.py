@@ -41,7 +41,8 @@ class Masks(NamedTuple):
 
     is_due: Array  # stages 5 to 9 read this set
     fails_baseline: Array  # fair equity below the baseline's requirement
-    has_work: Array  # anything to do in this step
+    sells: Array  # due, or a hedge to unwind: stages 6 to 9 visit it
+    acts: Array  # anything to do in this step
 
 
 class Watched(NamedTuple):
@@ -56,8 +57,10 @@ class MarginCall(NamedTuple):
     """What stage 4 found."""
 
     marks: Array | Masks  # `[book, bucket, column]`: masks, or a byte of each cohort's bits
-    cohorts: Worklist  # those with work in this step
-    has_work: Array  # [book, bucket] bool, the same
+    active: Worklist  # cohorts with anything to do
+    sellers: Worklist  # cohorts with orders
+    pledgers: Worklist  # those of them with collateral
+    sells: Array  # [book, bucket] bool: the sellers
     margin_gap: list[Array]  # per stretch `[book, column]`, least of the buckets
     watched: Watched | None
 
@@ -116,8 +119,27 @@ def call_margin(
     # once: it is the last to read the accounts before cohorts with work change theirs in place
     marks, gaps, seen = once(call, accounts)
     marks = once(partial(jax.tree.map, _joined), *marks)
-    has_work = jnp.any(_any_lane(marks), axis=-1)
-    return MarginCall(marks, cohorts_with(has_work), has_work, list(gaps), seen)
+    return margin_call(maps, marks, list(gaps), seen)
+
+
+def margin_call(
+    maps: Maps,
+    marks: Array | Masks,
+    margin_gap: Sequence[Array] = (),
+    watched: Watched | None = None,
+) -> MarginCall:
+    """List the cohorts that marks name."""
+    found = _any_lane(marks)
+    sells = jnp.any(found.sells, axis=-1)
+    return MarginCall(
+        marks=marks,
+        active=cohorts_with(jnp.any(found.acts, axis=-1)),
+        sellers=cohorts_with(sells),
+        pledgers=cohorts_with(sells & maps.pledges[:, None]),
+        sells=sells,
+        margin_gap=list(margin_gap),
+        watched=watched,
+    )
 
 
 def marked(masks: Masks) -> Array:
@@ -133,12 +155,12 @@ def masks_of(marks: Array | Masks) -> Masks:
     return Masks(*((marks & np.uint8(1 << n)) > 0 for n in range(len(Masks._fields))))
 
 
-def _any_lane(marks: Array | Masks) -> Array:
-    """Which cohorts have work in any lane, `[book, bucket, path]` bool."""
+def _any_lane(marks: Array | Masks) -> Masks:
+    """What holds in any lane, `[book, bucket, path]`."""
     if isinstance(marks, Masks):
-        return jnp.any(marks.has_work, axis=-2)
+        return jax.tree.map(lambda mask: jnp.any(mask, axis=-2), marks)
     lanes = [marks[..., lane, :] for lane in range(marks.shape[-2])]
-    return masks_of(reduce(jnp.bitwise_or, lanes)).has_work
+    return masks_of(reduce(jnp.bitwise_or, lanes))
 
 
 def _joined(*stretches: Array) -> Array:
@@ -159,15 +181,16 @@ def _call_stretch(
     margin = assess(book.margin, book.start, mine, marked_prices(facts, published))
     is_due = margin.is_short_of_margin | (mine.taken_over & has_positions(mine))
     gate = to_slot(gate_open, facts.venue)
-    work = is_due | can_top_up(book.top_up, mine, margin, is_due, gate)
+    sells = is_due
+    if facts.hedged.any():
+        sells |= facts.hedged & (hedge_excess(book.start, mine) > 0)
+    acts = sells | can_top_up(book.top_up, mine, margin, is_due, gate)
     fails_baseline = jnp.zeros_like(is_due)
     if drive.feedback:
         fair = assess(book.baseline_margin, book.start, mine, fair_prices(facts, published))
         fails_baseline = fair.is_short_of_margin
-        work |= fails_baseline & ~mine.missed
-    if facts.hedged.any():
-        work |= facts.hedged & (hedge_excess(book.start, mine) > 0)
-    masks = Masks(is_due, fails_baseline, work)
+        acts |= fails_baseline & ~mine.missed
+    masks = Masks(is_due, fails_baseline, sells, acts)
     return marked(masks) if drive.one_by_one else masks, margin
 
 

@@ -139,7 +139,7 @@ def observe(
     add = partial(_add_sales, layout, policy, sales, t)
     return Tally(
         margin_gap=[jnp.minimum(least, gap) for least, gap in gaps],
-        sales=when(drive, flows.any_work, add, before),
+        sales=when(drive, flows.any_orders, add, before),
         losses=Losses(*[a + b for a, b in zip(tally.losses, flows.losses, strict=True)]),
         top_up=tally.top_up + flows.topped_up,
         trough_price=jnp.where(trough, flows.closing_price, tally.trough_price),

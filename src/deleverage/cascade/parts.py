@@ -48,12 +48,6 @@ class Part(NamedTuple):
             whole = jax.lax.dynamic_update_slice(whole, values, start)
         return whole
 
-    def put_tree(self, whole: Any, part: Any) -> Any:
-        """The same of every array of a tree."""
-        leaves, structure = jax.tree.flatten(whole)
-        parts = zip(leaves, structure.flatten_up_to(part), strict=True)
-        return jax.tree.unflatten(structure, [self.put(*each) for each in parts])
-
     def _cut(self, leaf: Array | np.ndarray, place: tuple[int, ...]) -> Array | np.ndarray:
         if self.book is None:
             return leaf[place] if place else leaf

@@ -1,10 +1,11 @@
 """Stages 9 and 10, first halves: orders are paid, deficits are found, forced sales are judged.
 
-One visit to each cohort that had work. Who pays for the deficits is `backstop.py`.
+One visit to each cohort that sells. Who pays for the deficits is `backstop.py`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -39,7 +40,7 @@ class Settled(NamedTuple):
     """Accounts after their orders, with deficits made good, and what that took."""
 
     accounts: Accounts
-    deficit: Array  # [book, bucket, column]; only of cohorts with work
+    deficit: Array  # [book, bucket, column]; only of sellers
     bad_debt: Array  # [venue, column] their sum
     fees: Array  # [venue, column] to the funds
     swept: Array  # [venue, column] leftovers of wiped-out accounts, to the funds
@@ -98,7 +99,7 @@ def settle(
         rules: Of all books.
         accounts: Topped up; positions as at the start of the step.
         orders: What they sold.
-        deficit: Written over where a cohort has work.
+        deficit: Written over where a cohort sells.
         call: Stage-4 findings.
         published: Fair prices, for the judgement.
         price: Stage-2 prices, `[market, column]`.
@@ -149,8 +150,12 @@ def settle(
         sales = add_units(so_far.sales, paid.units)
         if drive.feedback:
             sales = add_judged(sales, facts, paid.judged)
+        changed = {
+            name: part.put(getattr(so_far.accounts, name), getattr(paid.accounts, name))
+            for name in ("cash", "contracts", "collateral", "taken_over", "liquidated")
+        }
         return Settled(
-            accounts=part.put_tree(so_far.accounts, paid.accounts),
+            accounts=replace(so_far.accounts, **changed),
             deficit=part.put(so_far.deficit, paid.deficit),
             bad_debt=add_cohorts(so_far.bad_debt, facts.venue, paid.deficit),
             fees=add_cohorts(so_far.fees, facts.venue, paid.fee),
@@ -161,4 +166,4 @@ def settle(
     by_venue = jnp.zeros((maps.venues, *price.shape[1:]), price.dtype)
     none = no_sales(price.shape[0], maps.assets, by_venue[0])
     nothing = Settled(accounts, deficit, by_venue, by_venue, by_venue, none)
-    return visit(drive, call.cohorts, settle_cohort, nothing)
+    return visit(drive, call.sellers, settle_cohort, nothing)

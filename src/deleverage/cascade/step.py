@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -85,8 +86,13 @@ def step(
     pressed = once(lambda *terms: sum(terms), markets.displacement, perp_rise, spot_rise)
 
     # 8 healing
-    displacement, closing_price = pressed, price
+    displacement, traded_price, closing_price = pressed, price, price
     if drive.feedback:
+        traded_price = jax.lax.cond(
+            call.sellers.any,
+            lambda: market_prices(maps, fundamental, pressed),
+            lambda: price,
+        )
         displacement = once(
             partial(heal, layout, maps), policy.healing, depth, pressed, gate_open
         )
@@ -130,7 +136,7 @@ def step(
         index_price=published.index_price,
         mark_price=published.mark_price,
         fair_price=published.fair_price,
-        traded_price=market_prices(maps, fundamental, pressed),
+        traded_price=traded_price,
         average_price=average_price,
         closing_price=closing_price,
         pressed=pressed,
@@ -139,8 +145,8 @@ def step(
         margin_gap=call.margin_gap,
         watched=call.watched,
         is_due=masks_of(call.marks).is_due,
-        any_work=call.cohorts.any,
-        has_work=call.has_work,
+        any_orders=call.sellers.any,
+        sells=call.sells,
         orders=orders,
         topped_up=perps.topped_up,
         fees=settled.fees,

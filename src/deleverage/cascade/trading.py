@@ -1,15 +1,15 @@
 """Stages 5 to 7: owners add cash, due cohorts sell, order books move. MODEL.md 2.5 to 2.7.
 
 Perps trade first and their cash settles; then collateral is sold for the cash that is missing. Both
-visit only cohorts that have work.
+visit only cohorts that have anything to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -43,6 +43,17 @@ class PerpOrders(NamedTuple):
     units: Array  # [market, column] net units sold
     topped_up: Array  # [venue, column]
     missed_notional: Array  # [column] of cohorts first missed in this step
+
+
+class _Decided(NamedTuple):
+    """What some cohorts do in stages 5 and 6, `[book, bucket, column]`."""
+
+    closed: list[Array]  # of each perp slot
+    added: Array  # cash
+    cash: Array  # after it
+    budget: Array
+    missed: Array
+    exposed: Array  # notional of those first missed
 
 
 class CollateralOrders(NamedTuple):
@@ -79,38 +90,40 @@ def place_perp_orders(
     Source: MODEL.md sections 2.5 and 2.6.
     """
 
-    def decide(
-        part: Part, accounts: Accounts, rules: BookRules, marks: Array
-    ) -> tuple[Accounts, Array, list[Array], Array]:
+    def decide(part: Part, accounts: Accounts, rules: BookRules, marks: Array) -> _Decided:
         book, mine, marks = part.take((rules, accounts, marks))
-        is_due, fails_baseline, _ = masks_of(marks)
+        masks = masks_of(marks)
         margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
         gate = to_slot(gate_open, book.facts.venue)
-        cash = top_up_cash(book.top_up, mine, margin, is_due, gate, minutes)
-        closed = perps_to_close(book, mine, margin, is_due, minutes)
-        first = fails_baseline & ~is_due & ~mine.missed
-        exposed = jnp.where(first, exposure(book.facts, mine, price), 0)
-        topped_up = eqx.tree_at(
-            lambda a: (a.cash, a.budget, a.missed),
-            mine,
-            (mine.cash + cash, mine.budget - cash, mine.missed | first),
+        added = top_up_cash(book.top_up, mine, margin, masks.is_due, gate, minutes)
+        first = masks.fails_baseline & ~masks.is_due & ~mine.missed
+        return _Decided(
+            closed=perps_to_close(book, mine, margin, masks.is_due, minutes),
+            added=added,
+            cash=mine.cash + added,
+            budget=mine.budget - added,
+            missed=mine.missed | first,
+            exposed=jnp.where(first, exposure(book.facts, mine, price), 0),
         )
-        return topped_up, cash, closed, exposed
 
     def place(part: Part, so_far: PerpOrders) -> PerpOrders:
-        mine, cash, closed, exposed = once(decide, part, so_far.accounts, rules, call.marks)
+        decided = once(decide, part, so_far.accounts, rules, call.marks)
         facts = part.take(rules.facts)
+        changed = {
+            name: part.put(getattr(so_far.accounts, name), getattr(decided, name))
+            for name in ("cash", "budget", "missed")
+        }
         return PerpOrders(
-            accounts=part.put_tree(so_far.accounts, mine),
-            closed=part.put(so_far.closed, closed),
-            units=add_slots(so_far.units, facts.market, closed),
-            topped_up=add_cohorts(so_far.topped_up, facts.venue, cash),
-            missed_notional=so_far.missed_notional + sum_cohorts(exposed),
+            accounts=replace(so_far.accounts, **changed),
+            closed=part.put(so_far.closed, decided.closed),
+            units=add_slots(so_far.units, facts.market, decided.closed),
+            topped_up=add_cohorts(so_far.topped_up, facts.venue, decided.added),
+            missed_notional=so_far.missed_notional + sum_cohorts(decided.exposed),
         )
 
     by_venue = jnp.zeros((gate_open.shape[0], *price.shape[1:]), price.dtype)
     nothing = PerpOrders(accounts, orders.closed, jnp.zeros_like(price), by_venue, by_venue[0])
-    return visit(drive, call.cohorts, place, nothing)
+    return visit(drive, call.active, place, nothing)
 
 
 def place_collateral_orders(
@@ -151,7 +164,7 @@ def place_collateral_orders(
         return CollateralOrders(part.put(so_far.sold, sold), units)
 
     nothing = CollateralOrders(orders.sold, jnp.zeros_like(price))
-    return visit(drive, call.cohorts, place, nothing)
+    return visit(drive, call.pledgers, place, nothing)
 
 
 def perp_proceeds(
@@ -196,5 +209,5 @@ def executed(
     if not drive.feedback:
         return unmoved
     return jax.lax.cond(
-        call.cohorts.any, lambda: execute(depth, price, units), lambda: unmoved
+        call.sellers.any, lambda: execute(depth, price, units), lambda: unmoved
     )

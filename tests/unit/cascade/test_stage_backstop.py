@@ -11,24 +11,19 @@ from worlds import TINY_LAYOUT, per_slot
 
 from deleverage.cascade.backstop import absorb
 from deleverage.cascade.index import Published
-from deleverage.cascade.margin_call import MarginCall, Masks, marked
+from deleverage.cascade.margin_call import Masks, margin_call, marked
 from deleverage.cascade.settlement import settle
-from deleverage.cascade.worklist import Drive, cohorts_with
+from deleverage.cascade.worklist import Drive
 
 NONE = [0.0, 0.0, 0.0]
 PRICE = (0.8, 0.8, 1.0, 1.0, 0.8)
 
 
-def call_of(due):
-    """A margin call of nothing but who is due; every cohort is visited."""
-    marks = marked(Masks(due, ~due & False, due))
-    work = jnp.any(due, axis=(-2, -1))
-    return MarginCall(marks, cohorts_with(work), work, [], None)
-
-
 def absorbed(world, accounts, due, fund, price):
     """Stage 9 at given prices, without orders: accounts, markets, fund and losses."""
-    call, drive, state = call_of(due), Drive(), world.state
+    nobody = jnp.zeros_like(due)
+    call = margin_call(world.maps, marked(Masks(due, nobody, due, due)))
+    drive, state = Drive(), world.state
     fair = Published(*[jnp.ones((2, 1, 1)), price, jnp.ones((2, 1, 1)), None, None])
     settled = settle(
         world.maps,
