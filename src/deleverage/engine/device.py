@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import jaxlib
+
+KERNEL = ("world.py", "policy.py", "state.py", "shocks/*.py", "cascade/*.py", "engine/*.py")
+"""Sources of the package that numbers come from."""
 
 
 def enable_compile_cache() -> Path | None:
@@ -31,6 +36,7 @@ def fingerprint(tile_paths: int, lanes: int, dtype: str) -> dict[str, Any]:
     return {
         "backend": jax.default_backend(),
         "device": _device_kind(),
+        "kernel": kernel_hash(),
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
         "instruction_set": _instruction_set(),
@@ -38,6 +44,21 @@ def fingerprint(tile_paths: int, lanes: int, dtype: str) -> dict[str, Any]:
         "lanes": lanes,
         "dtype": dtype,
     }
+
+
+@lru_cache(maxsize=2)
+def kernel_hash(package: Path = Path(__file__).parents[1]) -> str:
+    """Hash of the sources that numbers come from: no other kernel continues a run.
+
+    Args:
+        package: Folder of the package.
+    """
+    digest = hashlib.sha256()
+    for pattern in KERNEL:
+        for path in sorted(package.glob(pattern)):
+            name = path.relative_to(package).as_posix()
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _user_cache() -> Path:
