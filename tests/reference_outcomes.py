@@ -7,6 +7,9 @@ import math
 import numpy as np
 from reference_world import History, Maps, Outcomes, Rules
 
+DUST = 1e-6
+"""MODEL.md section 2.10: share of the starting units below which an order is a rounding."""
+
 
 def forced_sales(
     maps: Maps, rules: Rules, history: History, t: int, b: int, k: int, price: np.ndarray
@@ -59,6 +62,16 @@ def holdings(
             units = history.position_before[t, j, b, k] * abs(rules.position[j, b, k])
             total += units * price[maps.perps[b, j]]
     return total
+
+
+def starting_units(rules: Rules, b: int, k: int) -> float:
+    """Contracts of a cohort at the start, or, where it has none, its collateral."""
+    contracts, collateral = 0.0, 0.0
+    for j in range(rules.position.shape[0]):
+        contracts += abs(rules.position[j, b, k])
+    for j in range(rules.collateral.shape[0]):
+        collateral += rules.collateral[j, b, k]
+    return contracts if contracts > 0.0 else collateral
 
 
 def collateral_sales(
@@ -267,11 +280,12 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
                 of_cohort = forced_sales(maps, rules, history, t, b, k, history.price[t])
                 notional = of_cohort.sum()
                 of_step += of_cohort
-                units += forced_sales(maps, rules, history, t, b, k, start_prices).sum()
+                of_start = forced_sales(maps, rules, history, t, b, k, start_prices).sum()
+                units += of_start
                 longs += forced_longs(maps, rules, history, t, b, k, history.price[t])
                 proceeds, lacking = collateral_sales(maps, rules, history, t, b, k)
                 collateral_sold += proceeds
-                if notional > 0.0 and not counted[b, k]:
+                if of_start > DUST * starting_units(rules, b, k) and not counted[b, k]:
                     accounts += rules.accounts[b, k]
                     counted[b, k] = True
                 if history.due[t, b, k] and t == steps - 1:

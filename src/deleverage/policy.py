@@ -1,9 +1,9 @@
 """A policy: every number that one entry of the policy axis sets, by mechanism.
 
-On the host each leaf ends in the policy axis `[..., policy]`; in the kernel in the path axis
-(columns: policies x paths). Slots: `J` perps or collateral slots of a book, `B` books, `K` buckets,
+On the host each leaf ends in the policy axis `[..., policy]`; in the kernel in two, a lane and one
+of length 1 for all paths. Slots: `J` perps or collateral slots of a book, `B` books, `K` buckets,
 `M` markets, `I` index entries, `S` sources of an index entry, `V` venues, `R` tiers.
-A 1 in a shape is an axis kept for broadcasting against cohorts `[book, bucket, path]`.
+A 1 in a shape is an axis kept for broadcasting against cohorts `[book, bucket, lane, path]`.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Accounts(eqx.Module):
 
 
 class Orders(eqx.Module):
-    """What due cohorts sold in the last step in which their book had work."""
+    """What cohorts sold in the last step in which they had anything to do."""
 
     closed: Any  # [Jp, B, K, column] contracts, signed
     sold: Any  # [Jc, B, K, column] units of collateral
@@ -75,7 +75,7 @@ class Markets(eqx.Module):
 
 
 class State(eqx.Module):
-    """All that the next step reads."""
+    """All that the next step reads, and room that it writes before it reads it."""
 
     accounts: Accounts
     markets: Markets

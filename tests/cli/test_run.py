@@ -10,7 +10,8 @@ import xarray as xr
 from deleverage import cli
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-SMALL = ("--paths", "48", "--set", "time.steps=4", "--set", "engine.unit_paths=16")
+SMALL = ("--paths", "48", "--set", "time.steps=4", "--set", "engine.tile_paths=16",
+         "--set", "engine.unit_paths=16")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

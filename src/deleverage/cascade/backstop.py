@@ -125,7 +125,10 @@ def absorb(
     drawn = jnp.minimum(fund, bad_debt)  # exact: rounding must not overdraw the fund
     uncovered = jnp.where(bad_debt > drawn, 1 - ratio_or_zero(drawn, bad_debt), 0)
     paid = no_losses(fund)._replace(
-        bad_debt=bad_debt, insurance_drawn=drawn, swept=settled.swept
+        bad_debt=bad_debt,
+        insurance_drawn=drawn,
+        unabsorbed_loss=jnp.where(uncovered > 0, 0, bad_debt - drawn),  # at most a rounding
+        swept=settled.swept,
     )
     # only a venue whose fund does not suffice touches the accounts of others
     in_need = jnp.any(uncovered > 0, axis=(1, 2))
@@ -279,7 +282,7 @@ def deleverage_and_socialise(
     losses = paid._replace(
         adl_loss=adl_loss,
         socialised_loss=socialised,
-        unabsorbed_loss=rest - socialised,
+        unabsorbed_loss=paid.unabsorbed_loss + rest - socialised,
         swept=swept,
         adl_notional=by_venue(matched * price),
         adl_overshoot_contracts=sum_rows(overshoot * price),

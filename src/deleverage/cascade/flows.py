@@ -12,7 +12,7 @@ from deleverage.state import Orders
 
 
 class Flows(eqx.Module):
-    """What happened in one step: read by observers, never by the next step."""
+    """Prices, orders and losses of a step; what nobody reads is not computed."""
 
     price: Array  # [M, column] stage 2
     index_price: Array  # [I, column]

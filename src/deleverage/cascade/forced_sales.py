@@ -15,6 +15,9 @@ from deleverage.cascade.primitives import add_slots, sum_cohorts, to_slot, to_sl
 from deleverage.cascade.trading import sale_prices
 from deleverage.state import Accounts, Orders
 
+DUST = 1e-6
+"""Share of the starting units below which an order is what rounding left of a position."""
+
 
 class Seized(NamedTuple):
     """What of some cohorts' orders counts as forced, `[book, bucket, column]` units."""
@@ -26,7 +29,7 @@ class Seized(NamedTuple):
 class Judged(NamedTuple):
     """Forced sales of some cohorts, USD millions `[book, bucket, column]` unless said."""
 
-    forced: Array
+    is_liquidated: Array  # bool: more than dust was sold by force
     perp_notional: list[Array]  # of each slot
     loan_notional: list[list[Array]]  # of each slot, by the book that it is sold on
     long_notional: Array
@@ -114,7 +117,7 @@ def judge(
         for sold, received, worth, pegged in sales
     ]
     return Judged(
-        forced=forced,
+        is_liquidated=total(units.perps) + total(units.loans) > DUST * _starting_units(book),
         perp_notional=perps,
         loan_notional=loans,
         long_notional=longs + loan_notional,
@@ -124,6 +127,12 @@ def judge(
         compensation=jnp.where(wrongful, total(owed), 0),
         selling=forced + jnp.where(is_due, total(orders.sold), 0),
     )
+
+
+def _starting_units(book: BookRules) -> Array:
+    """Contracts at the start, or a loan's collateral, `[book, bucket, column]`."""
+    contracts = total([jnp.abs(position) for position in book.start.position])
+    return jnp.where(book.facts.loan, total(book.start.collateral), contracts)
 
 
 def add_units(sales: ForcedSales, units: Seized) -> ForcedSales:

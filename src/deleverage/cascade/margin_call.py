@@ -1,7 +1,7 @@
 """Stages 4 and 5 for all cohorts: who is due, who may add cash, which have work.
 
-This is the only part of a step that looks at every cohort. What it finds decides which cohorts
-the later stages visit.
+In a step without losses beyond a fund, only this looks at every cohort. What it finds decides which
+cohorts the later stages visit.
 """
 
 from __future__ import annotations

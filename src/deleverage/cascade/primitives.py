@@ -1,4 +1,4 @@
-"""The only operations that mix slots; everything else in the cascade is elementwise on columns.
+"""The operations that mix rows and cohorts; what else there is, is elementwise or a choice of rows.
 
 Arrays end in a column's two axes, `[..., lane, path]`: what differs by policy only is `[..., lane,
 1]` and what differs by path only `[..., 1, path]`, so that neither is stored for every column. A

@@ -139,7 +139,7 @@ def settle(
         judged = None
         if drive.feedback:
             judged = judge(book, mine, masks, own, published, price, average_price)
-            liquidated = after.liquidated | (judged.forced > 0)
+            liquidated = after.liquidated | judged.is_liquidated
             after = eqx.tree_at(lambda a: a.liquidated, after, liquidated)
         units = seized(facts, masks.is_due, own)
         return Paid(after, deficit, fee + collateral_fee, leftover, units, judged)

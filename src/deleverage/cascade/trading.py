@@ -39,7 +39,7 @@ class PerpOrders(NamedTuple):
     """Stages 5 and 6, first half."""
 
     accounts: Accounts  # topped up; positions as before
-    closed: Array  # [Jp, book, bucket, column] contracts, signed
+    closed: Array  # [Jp, book, bucket, column] contracts, signed; old where nobody acts
     units: Array  # [market, column] net units sold
     topped_up: Array  # [venue, column]
     missed_notional: Array  # [column] of cohorts first missed in this step
@@ -59,7 +59,7 @@ class _Decided(NamedTuple):
 class CollateralOrders(NamedTuple):
     """Stage 6, second half."""
 
-    sold: Array  # [Jc, book, bucket, column] units
+    sold: Array  # [Jc, book, bucket, column] units; old where nobody sells
     units: Array  # [market, column]
 
 
@@ -96,6 +96,9 @@ def place_perp_orders(
         margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
         gate = to_slot(gate_open, book.facts.venue)
         added = top_up_cash(book.top_up, mine, margin, masks.is_due, gate, minutes)
+        # by stage 4's own word, not by another rounding of it: what a column does is to depend on
+        # that column alone, not on whether a neighbour has this cohort visited
+        added = jnp.where(masks.acts, added, 0)
         first = masks.fails_baseline & ~masks.is_due & ~mine.missed
         return _Decided(
             closed=perps_to_close(book, mine, margin, masks.is_due, minutes),
@@ -149,11 +152,12 @@ def place_collateral_orders(
         part: Part, accounts: Accounts, rules: BookRules, marks: Array, closed: Array
     ) -> list[Array]:
         book, mine, marks, closed = part.take((rules, accounts, marks, closed))
-        is_due = masks_of(marks).is_due
+        masks = masks_of(marks)
         margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
         cash = mine.cash + perp_proceeds(book, closed, perp_average)[0]
         at = sale_prices(book.facts, price)
-        return collateral_to_sell(book, mine, margin, is_due, closed, cash, at, minutes)
+        sold = collateral_to_sell(book, mine, margin, masks.is_due, closed, cash, at, minutes)
+        return [jnp.where(masks.sells, units, 0) for units in sold]
 
     def place(part: Part, so_far: CollateralOrders) -> CollateralOrders:
         sold = once(decide, part, accounts, rules, call.marks, orders.closed)

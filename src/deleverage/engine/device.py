@@ -12,7 +12,10 @@ from typing import Any
 import jax
 import jaxlib
 
-KERNEL = ("world.py", "policy.py", "state.py", "shocks/*.py", "cascade/*.py", "engine/*.py")
+KERNEL = (
+    *("world.py", "policy.py", "state.py"),
+    *("config/*.py", "shocks/*.py", "cascade/*.py", "engine/*.py"),
+)
 """Sources of the package that numbers come from."""
 
 

@@ -56,7 +56,7 @@ def simulate_tile(
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
-        name, `[step, ...]`.
+        name, `[step, ...]`; what accounts hold also at the end.
     """
     draws = draw(world, seed, first_path, paths, dtype)
     inputs, coordinates = exogenous(world, draws, dtype)

@@ -29,7 +29,7 @@ class Variable:
     """One stored variable.
 
     Attributes:
-        name: Name in the dataset, as in MODEL.md section 5.
+        name: Name in the dataset, as in MODEL.md section 2.10.
         dims: Its dimensions in order.
         unit: The `units` attribute.
         long_name: The `long_name` attribute, a phrase a reader understands alone.
@@ -93,7 +93,7 @@ _TABLE = (
         "adl_overshoot_contracts",
         _BOTH,
         _MONEY,
-        "Winners' contracts closed beyond the bankrupt ones, at starting prices",
+        "Winners' contracts closed beyond the bankrupt ones, at closing prices",
     ),
     Variable(
         "adl_overshoot_wealth", _BOTH, _MONEY, "Winners' profit taken beyond the deficits covered"

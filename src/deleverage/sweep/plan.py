@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 POLICY_BLOCK = 16
 #: Paths of a unit where the config does not say: a unit of the default scenario takes 5-30 s.
 UNIT_PATHS = 512
+#: Small runs have smaller ones: something for several workers, and something to resume.
+FEWEST_UNITS = 8
 UNIT_PATHS_LARGE = 8192
 #: Runs above this many units of paths get larger ones.
 MANY_UNITS = 128
@@ -116,7 +118,8 @@ def _path_block(
                 f"engine.tile_paths ({tile}) up to {most}."
             )
         return int(given)
-    wanted = min(max(UNIT_PATHS, config.paths // MANY_UNITS), UNIT_PATHS_LARGE, config.paths)
+    small = -(-config.paths // FEWEST_UNITS)
+    wanted = min(max(min(UNIT_PATHS, small), config.paths // MANY_UNITS), UNIT_PATHS_LARGE)
     return min(-(-wanted // tile) * tile, most)
 
 

@@ -21,7 +21,9 @@ def test_the_same_sources_are_the_same_kernel(copy):
     assert kernel_hash(copy) == kernel_hash() == fingerprint(32, 16, "float32")["kernel"]
 
 
-@pytest.mark.parametrize("changed", ["world.py", "cascade/impact.py", "shocks/jumps.py"])
+@pytest.mark.parametrize(
+    "changed", ["world.py", "cascade/impact.py", "shocks/jumps.py", "config/participation.py"]
+)
 def test_a_changed_source_is_another_kernel(copy, changed):
     with (copy / changed).open("a") as source:
         source.write("# another kernel\n")
