@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -221,12 +220,8 @@ def deleverage_and_socialise(
         slots = once(weigh, part, so_far.accounts, rules, own)
         mine, closed, loss, solvent, kept = once(close, part, so_far.accounts, rules, slots)
         market, venue = part.take((rules.facts.market, rules.facts.venue))
-        changed = {
-            name: part.put(getattr(so_far.accounts, name), getattr(mine, name))
-            for name in ("cash", "contracts")
-        }
         return Closed(
-            accounts=replace(so_far.accounts, **changed),
+            accounts=part.put_fields(so_far.accounts, mine, "cash", "contracts"),
             units=add_slots(so_far.units, market, closed),
             loss=add_cohorts(so_far.loss, venue, loss),
             solvent=add_cohorts(so_far.solvent, venue, solvent),
@@ -267,8 +262,7 @@ def deleverage_and_socialise(
         accounts, swept = so_far
         mine, leftover = once(charge, part, accounts, rules)
         venue = part.take(rules.facts.venue)
-        accounts = replace(accounts, cash=part.put(accounts.cash, mine.cash))
-        return accounts, add_cohorts(swept, venue, leftover)
+        return part.put_fields(accounts, mine, "cash"), add_cohorts(swept, venue, leftover)
 
     accounts, swept = visit(drive, books, charge_book, (closed.accounts, paid.swept))
     markets = eqx.tree_at(

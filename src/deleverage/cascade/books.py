@@ -90,6 +90,12 @@ def facts_of(layout: Layout) -> Facts:
     return Facts(*(column_wise(fact[..., None]) for fact in vars(facts).values()))
 
 
+def shared_sales(facts: Facts) -> list[list[tuple[Any, Any]]]:
+    """Of each collateral slot, the books that a sale goes to and the share of each."""
+    slots = zip(facts.sale_market, facts.sale_share, strict=True)
+    return [list(zip(*slot, strict=True)) for slot in slots]
+
+
 def _with_slots_of(books: Books, facts: Facts) -> Facts:
     """Facts with as many slots, and of the same float type, as the positions."""
     counts = dict.fromkeys(("market", "underlying"), books.position.shape[0])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.books import BookRules, Facts
+from deleverage.cascade.books import BookRules, Facts, shared_sales
 from deleverage.cascade.index import Published
 from deleverage.cascade.margin import assess
 from deleverage.cascade.margin_call import Masks, fair_prices
@@ -98,8 +98,8 @@ def judge(
     at_market = to_slots(price, facts.market)
     perps = [closed * at for closed, at in zip(units.perps, at_market, strict=True)]
     loans = [
-        [sold * share * to_slot(price, market) for market, share in zip(*shared, strict=True)]
-        for sold, *shared in zip(units.loans, facts.sale_market, facts.sale_share, strict=True)
+        [sold * share * to_slot(price, market) for market, share in shares]
+        for sold, shares in zip(units.loans, shared_sales(facts), strict=True)
     ]
     loan_notional = total([total(slot) for slot in loans])
     forced = total(perps) + loan_notional

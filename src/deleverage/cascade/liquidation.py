@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import BookRules
-from deleverage.cascade.margin import Assessment
+from deleverage.cascade.margin import Assessment, worth
 from deleverage.cascade.primitives import ratio_or_zero, total
 from deleverage.policy import Books
 from deleverage.state import Accounts
@@ -84,7 +84,7 @@ def collateral_to_sell(
 
     Source: MODEL.md section 2.6.
     """
-    worth = total([k * at for k, at in zip(accounts.collateral, sale_price, strict=True)])
+    held_worth = worth(accounts.collateral, sale_price)
     to_raise = jnp.maximum(-cash, 0)
     if book.any_target:
         slots = zip(assessment.slot_maintenance, closed, accounts.contracts, strict=True)
@@ -95,8 +95,8 @@ def collateral_to_sell(
         freed = lost_to_haircut + goal * book.margin.loan_rate
         enough = jnp.maximum(missing, 0) / jnp.maximum(freed, 1e-9)
         to_raise = jnp.where(book.facts.target, jnp.minimum(to_raise, enough), to_raise)
-    to_raise = jnp.where(accounts.taken_over, worth, to_raise)
-    share = jnp.minimum(1, ratio_or_zero(to_raise, jnp.asarray(worth)))
+    to_raise = jnp.where(accounts.taken_over, held_worth, to_raise)
+    share = jnp.minimum(1, ratio_or_zero(to_raise, jnp.asarray(held_worth)))
     pace = jnp.minimum(1, book.liquidation.pace * minutes)
     sold = []
     for held, start in zip(accounts.collateral, book.start.collateral, strict=True):

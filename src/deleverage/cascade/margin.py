@@ -88,6 +88,11 @@ def _flattest(
     return reduce(jnp.minimum, [ratio * size + more * accounts for ratio, more in tiers])
 
 
+def worth(units: Sequence[Array], prices: Sequence[Array]) -> Array | float:
+    """Value of all slots, `[book, bucket, column]`."""
+    return total([held * price for held, price in zip(units, prices, strict=True)])
+
+
 def has_positions(accounts: Accounts) -> Array:
     """Whether anything of the starting positions is left, `[book, bucket, column]` bool."""
     held = [jnp.abs(contracts) for contracts in accounts.contracts]

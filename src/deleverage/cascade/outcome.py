@@ -18,10 +18,10 @@ from deleverage.cascade.books import rules_of
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.forced_sales import ForcedSales
 from deleverage.cascade.maps import Maps
+from deleverage.cascade.margin import worth
 from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import add_cohorts, sum_cohorts, sum_rows, total
 from deleverage.cascade.settlement import bankruptcy_equity, own_prices
-from deleverage.cascade.trading import worth
 from deleverage.cascade.worklist import Drive, when
 from deleverage.policy import Policy
 from deleverage.state import State

@@ -7,7 +7,7 @@ whole arrays, which have the slots as leading axes, and puts them back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -47,6 +47,11 @@ class Part(NamedTuple):
             start = (*map(jnp.int32, place), *self._start(whole))
             whole = jax.lax.dynamic_update_slice(whole, values, start)
         return whole
+
+    def put_fields(self, whole: Any, part: Any, *names: str) -> Any:
+        """The whole with this part of some of its fields replaced; the others are not copied."""
+        changed = {name: self.put(getattr(whole, name), getattr(part, name)) for name in names}
+        return replace(whole, **changed)
 
     def _cut(self, leaf: Array | np.ndarray, place: tuple[int, ...]) -> Array | np.ndarray:
         if self.book is None:

@@ -5,7 +5,6 @@ One visit to each cohort that sells. Who pays for the deficits is `backstop.py`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -25,15 +24,18 @@ from deleverage.cascade.forced_sales import (
 )
 from deleverage.cascade.index import Published
 from deleverage.cascade.maps import Maps
-from deleverage.cascade.margin import SlotPrices, has_positions
+from deleverage.cascade.margin import SlotPrices, has_positions, worth
 from deleverage.cascade.margin_call import MarginCall, masks_of
 from deleverage.cascade.once import once
 from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import add_cohorts, to_slots, total
-from deleverage.cascade.trading import perp_proceeds, sale_prices, worth
+from deleverage.cascade.trading import perp_proceeds, sale_prices
 from deleverage.cascade.worklist import Drive, visit
 from deleverage.policy import Books
 from deleverage.state import Accounts, Orders
+
+CHANGED = ("cash", "contracts", "collateral", "taken_over", "liquidated")
+"""Fields of accounts that orders and deficits change."""
 
 
 class Settled(NamedTuple):
@@ -150,12 +152,8 @@ def settle(
         sales = add_units(so_far.sales, paid.units)
         if drive.feedback:
             sales = add_judged(sales, facts, paid.judged)
-        changed = {
-            name: part.put(getattr(so_far.accounts, name), getattr(paid.accounts, name))
-            for name in ("cash", "contracts", "collateral", "taken_over", "liquidated")
-        }
         return Settled(
-            accounts=replace(so_far.accounts, **changed),
+            accounts=part.put_fields(so_far.accounts, paid.accounts, *CHANGED),
             deficit=part.put(so_far.deficit, paid.deficit),
             bad_debt=add_cohorts(so_far.bad_debt, facts.venue, paid.deficit),
             fees=add_cohorts(so_far.fees, facts.venue, paid.fee),

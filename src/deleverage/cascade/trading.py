@@ -7,18 +7,17 @@ visit only cohorts that have anything to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.books import BookRules, Facts
+from deleverage.cascade.books import BookRules, Facts, shared_sales
 from deleverage.cascade.impact import Depth, execute
 from deleverage.cascade.index import Published
 from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
-from deleverage.cascade.margin import assess
+from deleverage.cascade.margin import assess, worth
 from deleverage.cascade.margin_call import MarginCall, marked_prices, masks_of
 from deleverage.cascade.once import once
 from deleverage.cascade.parts import Part
@@ -112,12 +111,8 @@ def place_perp_orders(
     def place(part: Part, so_far: PerpOrders) -> PerpOrders:
         decided = once(decide, part, so_far.accounts, rules, call.marks)
         facts = part.take(rules.facts)
-        changed = {
-            name: part.put(getattr(so_far.accounts, name), getattr(decided, name))
-            for name in ("cash", "budget", "missed")
-        }
         return PerpOrders(
-            accounts=replace(so_far.accounts, **changed),
+            accounts=part.put_fields(so_far.accounts, decided, "cash", "budget", "missed"),
             closed=part.put(so_far.closed, decided.closed),
             units=add_slots(so_far.units, facts.market, decided.closed),
             topped_up=add_cohorts(so_far.topped_up, facts.venue, decided.added),
@@ -162,8 +157,8 @@ def place_collateral_orders(
     def place(part: Part, so_far: CollateralOrders) -> CollateralOrders:
         sold = once(decide, part, accounts, rules, call.marks, orders.closed)
         facts, units = part.take(rules.facts), so_far.units
-        for slot, *shared in zip(sold, facts.sale_market, facts.sale_share, strict=True):
-            for market, share in zip(*shared, strict=True):
+        for slot, shares in zip(sold, shared_sales(facts), strict=True):
+            for market, share in shares:
                 units = add_cohorts(units, market, slot * share)
         return CollateralOrders(part.put(so_far.sold, sold), units)
 
@@ -183,16 +178,10 @@ def perp_proceeds(
 
 def sale_prices(facts: Facts, price: Array) -> list[Array]:
     """Price at which each collateral slot is sold, over the venue's own books."""
-    slots = zip(facts.sale_market, facts.sale_share, strict=True)
     return [
-        total([to_slot(price, market) * share for market, share in zip(*slot, strict=True)])
-        for slot in slots
+        total([to_slot(price, market) * share for market, share in shares])
+        for shares in shared_sales(facts)
     ]
-
-
-def worth(units: Sequence[Array], prices: Sequence[Array]) -> Array | float:
-    """Value of all slots, `[book, bucket, column]`."""
-    return total([held * price for held, price in zip(units, prices, strict=True)])
 
 
 def exposure(facts: Facts, accounts: Accounts, price: Array) -> Array:

@@ -77,7 +77,7 @@ def run_paths(
     order = by_slots(layout)
     layout, policy = _with_books(order, layout, policy)
     policy = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[..., None], policy)
-    maps = maps_of(layout)
+    maps, back = maps_of(layout), np.argsort(order).astype(np.int32)
     paths = inputs.liquidity_drop.shape[-1]
     columns = (policy.reporting.due_at_start.shape[-2], paths)
     series = StepInputs(
@@ -94,14 +94,14 @@ def run_paths(
         given = replace(given, watched=watched)
         following, flows = step(layout, policy, state, given, drive)
         tally = observe(layout, maps, policy, tally, flows, given.fundamental, given.t, drive)
-        return (following, tally), _record(following, flows, watched, order)
+        return (following, tally), _record(following, flows, watched, back)
 
     start = initial_state(layout, policy, paths, drive)
     (end, tally), record = jax.lax.scan(
         advance, (start, empty_tally(layout, maps, columns, dtype)), series
     )
     outcomes = conclude(layout, maps, policy, end, tally)
-    record = _with_end(record, end, watched, order)
+    record = _with_end(record, end, watched, back)
 
     alone = Drive(feedback=False, one_by_one=one_by_one)
 
@@ -155,10 +155,10 @@ def _whole(values: Array, columns: tuple[int, int]) -> Array:
     return jnp.broadcast_to(values, (*values.shape[: values.ndim - 2], *columns))
 
 
-def _record(after: State, flows: Flows, watched: Array, order: list[int]) -> dict[str, Array]:
-    """One column's step, for replay: accounts at its start, books as the layout lists them."""
+def _record(after: State, flows: Flows, watched: Array, back: np.ndarray) -> dict[str, Array]:
+    """One column's step, for replay: accounts at its start, books `back` in the layout's order."""
     lane, path = watched
-    seen, back = flows.watched, np.argsort(order).astype(np.int32)
+    seen = flows.watched
     prices = {
         "price": flows.price,
         "index_price": flows.index_price,
@@ -183,11 +183,10 @@ def _record(after: State, flows: Flows, watched: Array, order: list[int]) -> dic
 
 
 def _with_end(
-    record: dict[str, Array], end: State, watched: Array, order: list[int]
+    record: dict[str, Array], end: State, watched: Array, back: np.ndarray
 ) -> dict[str, Array]:
     """What accounts hold after the last step, behind what they held at the start of each."""
     lane, path = watched
-    back = np.argsort(order).astype(np.int32)
     last = {
         name: getattr(end.accounts, name)[None, ..., lane, path][..., back, :]
         for name in ("cash", "contracts", "collateral")
