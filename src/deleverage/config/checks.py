@@ -58,7 +58,7 @@ class Checker:
         self._shocks()
         self._books()
         for label, entry in self.config.entries.items():
-            key: Key = ("policies", label) if label in self.config.policies else ("sweep", "grid")
+            key: Key = ("policies", label) if label in self.config.policies else ("sweep",)
             self._policy(entry, key)
         if self.config.results.markets != "all":
             for number, market in enumerate(self.config.results.markets):

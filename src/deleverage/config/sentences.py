@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from deleverage.config.source import Source
+from deleverage.config.source import Key, Source
 
 _TYPES = {
     "bool_type": ("true or false", "write true or false"),
@@ -33,8 +34,8 @@ def refuse(
     error: ValidationError,
     source: Source,
     root: type,
-    prefix: tuple[str, ...] = (),
-    levers: tuple[str, ...] = (),
+    prefix: Key = (),
+    levers: Mapping[str, Key] | None = None,
 ) -> NoReturn:
     """Raise the ConfigError of the first thing that pydantic found.
 
@@ -43,7 +44,7 @@ def refuse(
         source: The raw values and their places.
         root: The model that was read.
         prefix: Key path of that model's values.
-        levers: Dotted levers that a sweep's entry was made from.
+        levers: Dotted levers that a sweep's entry was made from, and where each was written.
 
     Raises:
         ConfigError: always.
@@ -51,7 +52,7 @@ def refuse(
     # An unknown key explains a missing one, so it comes first; branches of a union come in turn.
     found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
     if levers:
-        key = _lever_key(prefix, levers, found["loc"])
+        key = _lever_key(levers, found["loc"])
     else:
         tag = ("kind",) if found["type"] == "union_tag_invalid" else ()
         key = source.trim((*prefix, *found["loc"], *tag))
@@ -59,11 +60,11 @@ def refuse(
     source.refuse(key, came, allowed, advice)
 
 
-def _lever_key(prefix: tuple[str, ...], levers: tuple[str, ...], loc: tuple) -> tuple[str, ...]:
+def _lever_key(levers: Mapping[str, Key], loc: tuple) -> Key:
     path = [str(part) for part in loc]
     fits = [lever for lever in levers if path[: len(lever.split("."))] == lever.split(".")]
     shared = sorted(levers, key=lambda lever: -len(set(lever.split(".")) & set(path)))
-    return (*prefix, (fits or shared)[0])
+    return levers[(fits or shared)[0]]
 
 
 def _explain(found: Any, root: type) -> tuple[str, str, str]:

@@ -189,6 +189,8 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def override(source: Source, text: str) -> None:
     """Apply one `--set a.b=c`: the value is YAML, missing mappings are made.
 
+    A name that has dots itself, such as a lever of a sweep, is found where it stands.
+
     Raises:
         ConfigError: the text has no `=`, its value is not YAML, or its key leads into a scalar.
     """
@@ -208,11 +210,12 @@ def override(source: Source, text: str) -> None:
         raise ConfigError(
             sentence(place, (), f"{raw!r} is not YAML", "a YAML value", "quote it")
         ) from None
-    parts = name.strip().split(".")
+    rest = name.strip()
     target, key = source.value, ()
-    for part in parts[:-1]:
+    while (part := _next_part(target, rest)) != rest:
         target, key = _enter(target, part, key, source, place)
-    last: Any = parts[-1]
+        rest = rest[len(part) + 1 :]
+    last: Any = rest
     if isinstance(target, list):
         last = _position(target, last, key, place)
     fresh = Source(None)
@@ -220,6 +223,13 @@ def override(source: Source, text: str) -> None:
     target[last] = value
     source.places[(*key, last)] = place
     source.places.update(dict.fromkeys(fresh.places, place))
+
+
+def _next_part(target: Any, rest: str) -> str:
+    """The first part of a dotted key: a name with dots of its own where the mapping has it."""
+    known = target if isinstance(target, dict) else ()
+    fits = [name for name in known if rest == name or rest.startswith(f"{name}.")]
+    return max(fits, key=len, default=rest.partition(".")[0])
 
 
 def _enter(target: Any, part: str, key: Key, source: Source, place: Place) -> tuple[Any, Key]:

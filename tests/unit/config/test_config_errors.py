@@ -103,6 +103,52 @@ CASES = {
         'sweep: {grid: {"collateral.USDe.hairct": [0]}}\npolicies:\n',
         "sweep.grid.collateral.USDe.hairct: .*unknown.*mean `haircut`",
     ),
+    "lists of two lengths in a zip": (
+        "policies:\n",
+        'sweep: {zip: {"marketing.uptake": [1, 0], "liquidation.pace": [1]}}\npolicies:\n',
+        "sweep: a zip of 2 of 'marketing.uptake', 1 of 'liquidation.pace'; .*lists of one length",
+    ),
+    "an unknown lever in a zip": (
+        "policies:\n",
+        'sweep: {zip: {"liquidation.pase": [1]}}\npolicies:\n',
+        "sweep.zip.liquidation.pase: .*unknown.*mean `pace`",
+    ),
+    "a sweep without levers": ("policies:\n", "sweep: {}\npolicies:\n", "sweep: no lever; "),
+    "a lever without values": (
+        "policies:\n",
+        'sweep: {grid: {"liquidation.pace": []}}\npolicies:\n',
+        "sweep: no value for 'liquidation.pace'; ",
+    ),
+    "a lever in two sweeps": (
+        "policies:\n",
+        'sweep: {grid: {"liquidation.pace": [1]}, zip: {liquidation: {pace: [2]}}}\npolicies:\n',
+        "sweep: the lever 'liquidation.pace' twice; ",
+    ),
+    "an entry twice": (
+        "policies:\n",
+        'sweep: {grid: {"liquidation.pace": [1, 1]}}\npolicies:\n',
+        "sweep: the entry 'liquidation.pace=1' exists already; ",
+    ),
+    "a number of points that is no power of two": (
+        "policies:\n",
+        'sweep: {sobol: {ranges: {"liquidation.pace": [0, 1]}, count: 12}}\npolicies:\n',
+        "sweep.sobol.count: 12 came; .*power of two",
+    ),
+    "a range in two units": (
+        "policies:\n",
+        'sweep: {sobol: {ranges: {"backstop.exchange.fund": [1M, 1bn]}, count: 2}}\npolicies:\n',
+        "sweep.sobol.ranges.backstop.exchange.fund: .*same unit",
+    ),
+    "a range upside down": (
+        "policies:\n",
+        'sweep: {sobol: {ranges: {"liquidation.pace": [1, 0]}, count: 2}}\npolicies:\n',
+        "sweep.sobol.ranges.liquidation.pace: .*a low end below",
+    ),
+    "a range of words": (
+        "policies:\n",
+        'sweep: {sobol: {ranges: {"liquidation.kind": [close, target]}, count: 2}}\npolicies:\n',
+        "sweep.sobol.ranges.liquidation.kind: .*two numbers",
+    ),
     "a value out of range in a grid": (
         "policies:\n",
         'sweep: {grid: {"collateral.USDe.haircut": [0, 500%]}}\npolicies:\n',

@@ -92,3 +92,134 @@ def test_a_grid_is_appended_with_readable_labels():
         "collateral.USDe.haircut=5%,liquidation.pace=1.0",
     ]
     assert list(config.entries.values())[5].collateral["USDe"].haircut == 0.05
+
+
+def labels(*texts):
+    return list(load_config(SMOKE, texts).entries)[3:]
+
+
+def test_a_zip_reads_its_lists_side_by_side():
+    config = load_config(
+        SMOKE,
+        ['sweep.zip={"collateral.USDe@exchange.haircut": [0, 5%], "leverage.cap.BTC": [10, 5]}'],
+    )
+    assert list(config.entries)[3:] == [
+        "collateral.USDe@exchange.haircut=0,leverage.cap.BTC=10",
+        "collateral.USDe@exchange.haircut=5%,leverage.cap.BTC=5",
+    ]
+    entry = list(config.entries.values())[4]
+    assert entry.collateral["USDe@exchange"].haircut == 0.05
+    assert entry.leverage.cap == {"BTC": 5.0}
+
+
+def test_a_grid_multiplies_the_rows_of_a_zip():
+    made = labels(
+        'sweep={grid: {"liquidation.pace": [0.5, 1]}, '
+        'zip: {"collateral.USDe.haircut": [0, 5%], "marketing.uptake": [1, 50%]}}'
+    )
+    assert made == [
+        "liquidation.pace=0.5,collateral.USDe.haircut=0,marketing.uptake=1",
+        "liquidation.pace=0.5,collateral.USDe.haircut=5%,marketing.uptake=50%",
+        "liquidation.pace=1,collateral.USDe.haircut=0,marketing.uptake=1",
+        "liquidation.pace=1,collateral.USDe.haircut=5%,marketing.uptake=50%",
+    ]
+
+
+SOBOL = (
+    'sweep.sobol={{ranges: {{"collateral.USDe.haircut": [0, 20%], "liquidation.pace": [0.2, 1]}}, '
+    "count: {}, seed: {}}}"
+)
+
+
+def points(count, seed=3):
+    entries = list(load_config(SMOKE, [SOBOL.format(count, seed)]).entries.values())[3:]
+    return [(entry.collateral["USDe"].haircut, entry.liquidation.pace) for entry in entries]
+
+
+def test_sobol_points_are_balanced_and_extend():
+    eight = points(8)
+    for low, high, values in [(0, 0.2, [a for a, _ in eight]), (0.2, 1, [b for _, b in eight])]:
+        strata = sorted(int((value - low) / (high - low) * 8) for value in values)
+        assert strata == list(range(8))  # one in each eighth of the range
+    assert points(16)[:8] == eight
+    assert points(8, seed=4) != eight
+
+
+def test_sobol_labels_show_what_is_simulated():
+    made = labels(SOBOL.format(16, 1))
+    assert len(set(made)) == 16
+    first = load_config(SMOKE, [SOBOL.format(16, 1)]).entries[made[0]]
+    haircut, pace = (part.partition("=")[2] for part in made[0].split(","))
+    assert haircut.endswith("%")
+    assert first.collateral["USDe"].haircut == float(haircut[:-1]) / 100
+    assert first.liquidation.pace == float(pace)
+
+
+def test_a_sweep_is_written_back(tmp_path):
+    texts = [SOBOL.format(4, 1), 'sweep.zip={"marketing.uptake": [50%, 10%]}']
+    config = load_config(SMOKE, texts)
+    (tmp_path / "config.yaml").write_text(config.resolved_yaml())
+    assert load_config(tmp_path / "config.yaml").policy_hashes() == config.policy_hashes()
+
+
+def test_labels_of_mappings_and_lists_are_readable():
+    made = labels('sweep.grid={"collateral.USDe": [{tiers: [[0, 1], [1M, 50%]]}, {parity: false}]}')
+    assert made == ["collateral.USDe={tiers:[[0 1] [1M 50%]]}", "collateral.USDe={parity:false}"]
+
+
+LEVERS = {
+    "collateral.USDe.haircut=5%": ("collateral", "USDe", "haircut", 0.05),
+    "collateral.USDe@exchange.tiers=[[0, 90%], [1M, 50%]]": (
+        *("collateral", "USDe@exchange", "tiers"),
+        ((0.0, 0.9), (1e6, 0.5)),
+    ),
+    "collateral.USDe.parity=false": ("collateral", "USDe", "parity", False),
+    "collateral.USDe@exchange.cap=30M": ("collateral", "USDe@exchange", "cap", "usd", 3e7),
+    "collateral.USDe.cap.depth_multiple=2": ("collateral", "USDe", "cap", "depth_multiple", 2.0),
+    "index.USDe@exchange.reference=20%": ("index", "USDe@exchange", "reference", 0.2),
+    "index.USDe.floor=97%": ("index", "USDe", "floor", 0.97),
+    "leverage.cap=5": ("leverage", "cap", "*", 5.0),
+    "leverage.cap.BTC@exchange=5": ("leverage", "cap", "BTC@exchange", 5.0),
+    "leverage.loop_cap=2": ("leverage", "loop_cap", 2.0),
+    "liquidation.kind=target": ("liquidation", "kind", "target"),
+    "liquidation.by_venue.others.pace=10%": ("liquidation", "by_venue", "others", "pace", 0.1),
+    "backstop.exchange.fund=1bn": ("backstop", "exchange", "fund", 1e9),
+    "backstop.exchange.adl=true": ("backstop", "exchange", "adl", True),
+    "marketing.uptake=50%": ("marketing", "uptake", 0.5),
+    "participation.kind=hold": ("participation", "kind", "hold"),
+    "scenario.depth_factor=2": ("scenario", "depth_factor", "*", 2.0),
+    "scenario.depth_factor.BTC@others=2": ("scenario", "depth_factor", "BTC@others", 2.0),
+}
+
+
+@pytest.mark.parametrize("text", LEVERS)
+def test_set_and_sweeps_reach_every_lever(text):
+    *path, wanted = LEVERS[text]
+    lever, _, value = text.partition("=")
+    config = load_config(SMOKE, [f"policies.x.{text}", f"sweep.grid.{lever}=[{value}]"])
+    for found in list(config.entries.values())[-2:]:
+        for name in path:
+            found = found[name] if isinstance(found, dict) else getattr(found, name)
+        assert found == wanted
+
+
+def test_every_lever_is_tried_above():
+    from deleverage.config.policies import PolicySpec
+
+    tried = {tuple(part for part in path[:2]) for path in LEVERS.values()}
+    for name, field in PolicySpec.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", {})
+        for lever in set(inner) - {"by_venue", "pace", "target", "fee", "collateral_fee"}:
+            assert (name, lever) in tried
+        assert name in {first for first, _ in tried}
+
+
+def test_set_finds_names_with_dots(tmp_path):
+    path = tmp_path / "dots.yaml"
+    text = SMOKE.read_text().replace("  no_parity:", "  v1.2:")
+    path.write_text(text + 'sweep: {grid: {"liquidation.pace": [1]}}\n')
+    config = load_config(
+        path, ["policies.v1.2.marketing.uptake=50%", "sweep.grid.liquidation.pace=[0.5, 0.25]"]
+    )
+    assert config.policies["v1.2"].marketing.uptake == 0.5
+    assert list(config.entries)[3:] == ["liquidation.pace=0.5", "liquidation.pace=0.25"]
