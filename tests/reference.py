@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import reference_bankruptcies
+import reference_curves
 import reference_margin
 import reference_outcomes
 import reference_shocks
 import reference_trading
 from reference_bankruptcies import settle_bankruptcies
+from reference_curves import depths_at
 from reference_margin import (
     book_prices,
     equity_of,
@@ -28,6 +30,7 @@ from reference_margin import (
     is_due,
     maintenance_of,
     mark_prices,
+    prices_taken,
     publish_indices,
     raw_indices,
     reference_prices,
@@ -39,7 +42,10 @@ from reference_shocks import exogenous_path
 from reference_trading import (
     basis_trade,
     collateral_orders,
+    collateral_units,
     cross_venue_trade,
+    fill_collateral,
+    fill_perps,
     perp_orders,
     redemption_trade,
     resilience,
@@ -62,6 +68,7 @@ from reference_world import (
 STAGES = (
     reference_shocks,
     reference_margin,
+    reference_curves,
     reference_trading,
     reference_bankruptcies,
     reference_outcomes,
@@ -134,6 +141,9 @@ def liquidate(
                 history.position_sold[t, :, b, k] = perp_orders(
                     maps, rules, state, mark, equity[b, k], maintenance[b, k], b, k
                 )
+    fill_perps(maps, rules, state, history, t, feedback)
+    for b in range(books):
+        for k in range(buckets):
             for j in range(maps.perps.shape[1]):
                 if maps.perps[b, j] >= 0:
                     units = history.position_sold[t, j, b, k] * rules.position[j, b, k]
@@ -167,14 +177,11 @@ def liquidate(
                 k,
             )
             history.collateral_sold[t, :, b, k] = orders
-            for j in range(orders.shape[0]):
-                if maps.collateral[b, j] >= 0:
-                    units = orders[j] * rules.collateral[j, b, k]
-                    for m in range(price.shape[0]):
-                        sold[m] += units * maps.sale_shares[maps.collateral[b, j], m]
+    fill_collateral(maps, rules, state, history, t, feedback)
+    sold += collateral_units(maps, rules, history.collateral_sold[t], history.filled[t])
     trade(maps, rules, state, price, liquidity, sold, feedback, False, average)
 
-    average_sale = sale_prices(maps, average)
+    average_sale = prices_taken(maps, average, history.filled[t])
     for b in range(books):
         for k in range(buckets):
             closed = history.position_sold[t, :, b, k]
@@ -186,10 +193,11 @@ def liquidate(
 def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
     """Stage 8, each part on the displacement that the part before it left."""
     liquidity, gate_open = history.liquidity[t], history.gate_open[t]
+    depth = depths_at(maps, rules, state.displacement, liquidity)
     resilience(maps, rules, state, liquidity)
-    basis_trade(maps, rules, state, liquidity, feedback)
-    cross_venue_trade(maps, rules, state, liquidity, gate_open)
-    redemption_trade(maps, rules, state, liquidity, gate_open)
+    basis_trade(maps, rules, state, depth, feedback)
+    cross_venue_trade(maps, rules, state, depth, gate_open)
+    redemption_trade(maps, rules, state, depth, gate_open)
 
 
 def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
@@ -296,6 +304,9 @@ def empty_history(
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+        np.full(steps, np.inf),
+        np.zeros(steps),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
         np.zeros((steps, books, buckets)),

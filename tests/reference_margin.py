@@ -31,6 +31,28 @@ def sale_prices(maps: Maps, price: np.ndarray) -> np.ndarray:
     return result
 
 
+def shares_taken(maps: Maps, filled: np.ndarray) -> np.ndarray:
+    """How sales of each index entry are split over books that take a share of their orders."""
+    shares = np.zeros(maps.sale_shares.shape)
+    for i in range(shares.shape[0]):
+        taken = 0.0
+        for m in range(filled.shape[0]):
+            taken += maps.sale_shares[i, m] * filled[m]
+        if taken > 0.0:
+            for m in range(filled.shape[0]):
+                shares[i, m] = maps.sale_shares[i, m] * filled[m] / taken
+    return shares
+
+
+def prices_taken(maps: Maps, price: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """What a sold unit of each index entry brought, by what each book took [I]."""
+    result, shares = np.zeros(maps.sale_shares.shape[0]), shares_taken(maps, filled)
+    for i in range(result.shape[0]):
+        for m in range(price.shape[0]):
+            result[i] += shares[i, m] * price[m]
+    return result
+
+
 # Stage 3: index and mark
 
 

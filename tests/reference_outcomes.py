@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from reference_curves import kink_gap
+from reference_margin import prices_taken, shares_taken
 from reference_world import History, Maps, Outcomes, Rules
 
 DUST = 1e-6
@@ -23,11 +25,12 @@ def forced_sales(
             units = history.position_sold[t, j, b, k] * abs(rules.position[j, b, k])
             forced[maps.perps[b, j]] += units * price[maps.perps[b, j]]
     if maps.is_loan[b]:
+        shares = shares_taken(maps, history.filled[t])
         for j in range(maps.collateral.shape[1]):
             if maps.collateral[b, j] >= 0:
                 units = history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
                 for m in range(price.shape[0]):
-                    forced[m] += units * maps.sale_shares[maps.collateral[b, j], m] * price[m]
+                    forced[m] += units * shares[maps.collateral[b, j], m] * price[m]
     return forced
 
 
@@ -80,13 +83,12 @@ def collateral_sales(
     """What a cohort's collateral brought by asset [A], and what pegged assets lacked to `R`."""
     proceeds = np.zeros(maps.is_pegged.shape[0])
     lacking = 0.0
+    sale = prices_taken(maps, history.average_price[t], history.filled[t])
     for j in range(maps.collateral.shape[1]):
         entry = maps.collateral[b, j]
         if entry < 0:
             continue
-        received = 0.0
-        for m in range(maps.market_asset.shape[0]):
-            received += maps.sale_shares[entry, m] * history.average_price[t, m]
+        received = sale[entry]
         asset = maps.entry_asset[entry]
         units = history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
         proceeds[asset] += units * received
@@ -203,6 +205,9 @@ def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
     """
     least = np.inf
     for t in range(history.price.shape[0]):
+        least = min(least, history.fill_gap[t])
+        for m in range(history.price.shape[1]):
+            least = min(least, kink_gap(maps, rules, m, history.displacement_impact[t, m]))
         for peg in range(maps.peg_markets.shape[0]):
             market = maps.peg_markets[peg]
             redemption = math.exp(history.log_fundamental[t, maps.market_asset[market]])
@@ -252,7 +257,7 @@ def is_finite(history: History) -> bool:
 def status_of(rules: Rules, history: History, sold_at_last: bool) -> float:
     """The flags of a path, added up."""
     status = 1.0 if sold_at_last else 0.0
-    if history.displacement_impact.max() > 20.0:
+    if history.displacement_impact.max() > 20.0 or history.is_unfilled.max() > 0.0:
         status += 2.0
     if rules.due_at_start != 0.0:
         status += 4.0

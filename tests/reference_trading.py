@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from reference_curves import average_slip, displacement_at, fills_of, units_to
 from reference_margin import (
     collateral_value,
     credit_of,
     maintenance_of_slot,
     perp_maintenance,
+    shares_taken,
 )
-from reference_world import Maps, Rules, State
+from reference_world import LINEAR, History, Maps, Rules, State
 
 SMALLEST = 1e-4  # fractions below this are closed at once
 
@@ -142,11 +144,93 @@ def trade(
     for m in range(price.shape[0]):
         if maps.market_is_perp[m] != perps:
             continue
-        change = feedback * sold[m] / (rules.depth[m] * liquidity[m])
-        state.displacement[m] += change
         average[m] = price[m]
-        if change != 0.0:
-            average[m] = price[m] * -math.expm1(-change) / change
+        if feedback == 0.0:
+            continue
+        if maps.impact_kind[m] == LINEAR:
+            change = sold[m] / (rules.depth[m] * liquidity[m])
+            state.displacement[m] += change
+            if change != 0.0:
+                average[m] = price[m] * -math.expm1(-change) / change
+            continue
+        before = units_to(maps, rules, m, state.displacement[m], liquidity[m])
+        start = displacement_at(maps, rules, m, before, liquidity[m])
+        stop = displacement_at(maps, rules, m, before + sold[m], liquidity[m])
+        state.displacement[m] += stop - start
+        average[m] = price[m] * average_slip(maps, rules, m, start, stop)
+
+
+def fill_perps(
+    maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float
+) -> None:
+    """Leaves perp orders beyond the end of a measured book unfilled, pro rata."""
+    if feedback == 0.0:
+        return
+    orders, liquidity = history.position_sold[t], history.liquidity[t]
+    for m in range(liquidity.shape[0]):
+        if not maps.market_is_perp[m]:
+            continue
+        sold, bought = 0.0, 0.0
+        for j in range(orders.shape[0]):
+            for b in range(orders.shape[1]):
+                if maps.perps[b, j] == m:
+                    for k in range(orders.shape[2]):
+                        units = orders[j, b, k] * rules.position[j, b, k]
+                        sold += max(units, 0.0)
+                        bought += max(-units, 0.0)
+        y = state.displacement[m]
+        sells, buys, gap = fills_of(maps, rules, m, y, liquidity[m], sold, bought)
+        history.fill_gap[t] = min(history.fill_gap[t], gap)
+        if min(sells, buys) < 1.0:
+            history.is_unfilled[t] = 1.0
+        for j in range(orders.shape[0]):
+            for b in range(orders.shape[1]):
+                if maps.perps[b, j] == m:
+                    for k in range(orders.shape[2]):
+                        orders[j, b, k] *= sells if rules.position[j, b, k] > 0.0 else buys
+
+
+def fill_collateral(
+    maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float
+) -> None:
+    """The same for collateral; `filled` says what each spot book took of its orders."""
+    orders, liquidity, filled = history.collateral_sold[t], history.liquidity[t], history.filled[t]
+    filled[:] = 1.0
+    if feedback == 0.0:
+        return
+    wanted = collateral_units(maps, rules, orders, filled)
+    for m in range(liquidity.shape[0]):
+        if not maps.market_is_perp[m]:
+            y = state.displacement[m]
+            sells, _, gap = fills_of(maps, rules, m, y, liquidity[m], wanted[m], 0.0)
+            filled[m] = sells
+            history.fill_gap[t] = min(history.fill_gap[t], gap)
+            if sells < 1.0:
+                history.is_unfilled[t] = 1.0
+    for j in range(orders.shape[0]):
+        for b in range(orders.shape[1]):
+            if maps.collateral[b, j] >= 0:
+                missing = 0.0
+                for m in range(filled.shape[0]):
+                    missing += maps.sale_shares[maps.collateral[b, j], m] * (1.0 - filled[m])
+                for k in range(orders.shape[2]):
+                    orders[j, b, k] *= 1.0 - missing
+
+
+def collateral_units(
+    maps: Maps, rules: Rules, orders: np.ndarray, filled: np.ndarray
+) -> np.ndarray:
+    """Units of collateral sold on each book [M], shared as what each took."""
+    units, shares = np.zeros(filled.shape[0]), shares_taken(maps, filled)
+    for j in range(orders.shape[0]):
+        for b in range(orders.shape[1]):
+            entry = maps.collateral[b, j]
+            if entry >= 0:
+                for k in range(orders.shape[2]):
+                    for m in range(units.shape[0]):
+                        held = rules.collateral[j, b, k]
+                        units[m] += orders[j, b, k] * held * shares[entry, m]
+    return units
 
 
 def settle_perps(
@@ -205,14 +289,14 @@ def resilience(maps: Maps, rules: Rules, state: State, liquidity: np.ndarray) ->
 
 
 def basis_trade(
-    maps: Maps, rules: Rules, state: State, liquidity: np.ndarray, feedback: float
+    maps: Maps, rules: Rules, state: State, depth: np.ndarray, feedback: float
 ) -> None:
     """The same units are bought on the cheaper and sold on the dearer of spot and perp."""
     y = state.displacement
     for pair in range(maps.basis_pairs.shape[0]):
         spot, perp = maps.basis_pairs[pair, 0], maps.basis_pairs[pair, 1]
-        spot_impact = feedback / (rules.depth[spot] * liquidity[spot])
-        perp_impact = feedback / (rules.depth[perp] * liquidity[perp])
+        spot_impact = feedback / depth[spot]
+        perp_impact = feedback / depth[perp]
         if spot_impact + perp_impact == 0.0:
             continue
         share = 1.0 - 2.0 ** -(maps.step / rules.basis_half_life[pair])
@@ -222,7 +306,7 @@ def basis_trade(
 
 
 def cross_venue_trade(
-    maps: Maps, rules: Rules, state: State, liquidity: np.ndarray, gate_open: np.ndarray
+    maps: Maps, rules: Rules, state: State, depth: np.ndarray, gate_open: np.ndarray
 ) -> None:
     """Spot books of an asset at open venues move towards their mean, as capital allows."""
     y = state.displacement
@@ -231,7 +315,7 @@ def cross_venue_trade(
         total, mean = 0.0, 0.0
         for m in markets:
             if m >= 0:
-                weight = gate_open[maps.market_venue[m]] * rules.depth[m] * liquidity[m]
+                weight = gate_open[maps.market_venue[m]] * depth[m]
                 total += weight
                 mean += weight * y[m]
         if total == 0.0:
@@ -244,7 +328,7 @@ def cross_venue_trade(
             m = markets[i]
             if m >= 0:
                 change[i] = gate_open[maps.market_venue[m]] * share * (mean - y[m])
-                bought += max(0.0, -change[i]) * rules.depth[m] * liquidity[m]
+                bought += max(0.0, -change[i]) * depth[m]
         if bought == 0.0:
             continue
         scale = min(1.0, rules.arbitrage_capital[group] * maps.step / bought)
@@ -254,7 +338,7 @@ def cross_venue_trade(
 
 
 def redemption_trade(
-    maps: Maps, rules: Rules, state: State, liquidity: np.ndarray, gate_open: np.ndarray
+    maps: Maps, rules: Rules, state: State, depth: np.ndarray, gate_open: np.ndarray
 ) -> None:
     """A discounted pegged asset is bought at open venues and redeemed, as capacity allows."""
     y = state.displacement
@@ -263,7 +347,7 @@ def redemption_trade(
         for m in range(y.shape[0]):
             if maps.market_asset[m] == maps.pegged[p] and not maps.market_is_perp[m]:
                 opened = gate_open[maps.market_venue[m]]
-                wanted += opened * max(0.0, y[m]) * rules.depth[m] * liquidity[m]
+                wanted += opened * max(0.0, y[m]) * depth[m]
         if wanted == 0.0:
             continue
         share = min(1.0, rules.redemption_capacity[p] * maps.step / wanted)

@@ -12,6 +12,8 @@ import numpy as np
 
 INDEX, LAST, MEDIAN = 0, 1, 2
 LAWS = {"fixed": 0, "normal": 1, "lognormal": 2, "generalised_pareto": 3}
+LINEAR, SQRT, PROFILE = 0, 1, 2
+IMPACTS = {"linear": LINEAR, "sqrt": SQRT, "profile": PROFILE}
 MARKS = {"": -1, "index": INDEX, "last": LAST, "median": MEDIAN}
 
 
@@ -22,6 +24,7 @@ class Maps(NamedTuple):
     market_asset: np.ndarray  # [M]
     market_is_perp: np.ndarray  # [M] bool
     market_quote: np.ndarray  # [M]
+    impact_kind: np.ndarray  # [M]
     entry_asset: np.ndarray  # [I]
     sources: np.ndarray  # [I, S]
     references: np.ndarray  # [I, references]
@@ -85,6 +88,9 @@ class Rules(NamedTuple):
     depth: np.ndarray  # [M]
     sensitivity: np.ndarray  # [M]
     displacement: np.ndarray  # [M]
+    reach: np.ndarray  # [M]
+    distance: np.ndarray  # [N, M]
+    units: np.ndarray  # [N, M]
     resilience_half_life: np.ndarray  # [M]
     basis_half_life: np.ndarray  # [pairs]
     arbitrage_half_life: np.ndarray  # [groups]
@@ -165,6 +171,7 @@ def maps_of(layout: Any) -> Maps:
         market_asset=integers([m.asset for m in layout.markets]),
         market_is_perp=np.array([m.kind == "perp" for m in layout.markets], bool),
         market_quote=integers([m.quote for m in layout.markets]),
+        impact_kind=integers([IMPACTS[m.impact] for m in layout.markets]),
         entry_asset=integers([i.asset for i in layout.indices]),
         sources=padded([i.sources for i in layout.indices]),
         references=padded([i.references for i in layout.indices]),
@@ -190,6 +197,11 @@ def maps_of(layout: Any) -> Maps:
         draw_step=float(layout.draw_step),
         window_steps=int(layout.window_steps),
     )
+
+
+def given(leaf: Any, policy: int, *shape: int) -> np.ndarray:
+    """A leaf of one policy, or ones where its mechanism is off in every policy."""
+    return np.ones(shape) if leaf is None else floats(leaf[..., policy])
 
 
 def margin_of(rules: Any, policy: int) -> Margin:
@@ -232,6 +244,9 @@ def rules_of(policies: Any, policy: int) -> Rules:
         depth=floats(impact.depth[..., policy]),
         sensitivity=floats(impact.sensitivity[..., policy]),
         displacement=floats(impact.displacement[..., policy]),
+        reach=given(impact.reach, policy, impact.depth.shape[0]),
+        distance=given(impact.distance, policy, 0, impact.depth.shape[0]),
+        units=given(impact.units, policy, 0, impact.depth.shape[0]),
         resilience_half_life=floats(healing.resilience_half_life[..., policy]),
         basis_half_life=floats(healing.basis_half_life[..., policy]),
         arbitrage_half_life=floats(healing.arbitrage_half_life[..., policy]),
@@ -330,6 +345,9 @@ class History(NamedTuple):
     displacement_impact: np.ndarray  # [T, M] y after stage 7
     price_impact: np.ndarray  # [T, M] price after stage 7
     average_price: np.ndarray  # [T, M]
+    filled: np.ndarray  # [T, M] share of the sell orders that the book took
+    fill_gap: np.ndarray  # [T] nearness to a threshold of fills, for comparisons
+    is_unfilled: np.ndarray  # [T] 1 where any order was not filled whole
     displacement_healed: np.ndarray  # [T, M] y after stage 8
     price_after: np.ndarray  # [T, M] price after stage 8
     bankruptcy_equity: np.ndarray  # [T, B, K] stage 9, before anything is settled

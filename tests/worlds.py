@@ -514,6 +514,42 @@ def random_world(
     return world, Policy(books=books, margin=margin, baseline_margin=baseline, **rules)
 
 
+# The same worlds with every kind switched on in some places
+
+IMPACTS = {4: "profile", 6: "sqrt", 7: "profile", 9: "sqrt", 10: "profile"}
+"""Impact kinds of markets that are not linear."""
+
+FULL_LAYOUT = dataclasses.replace(
+    RANDOM_LAYOUT,
+    markets=tuple(
+        dataclasses.replace(market, impact=IMPACTS.get(number, "linear"))
+        for number, market in enumerate(RANDOM_LAYOUT.markets)
+    ),
+)
+
+
+def full_impact(rng: np.random.Generator, impact: ImpactRules) -> ImpactRules:
+    """Curves of books that are not linear, some of which end before the orders do."""
+    p = impact.depth.shape[-1]
+    distance = np.cumsum(rng.uniform(0.005, 0.15, (4, 12, p)), axis=0)
+    thickness = rng.uniform(0.2, 2.0, distance.shape) * np.minimum(impact.depth, 4000.0)
+    units = np.cumsum(np.diff(distance, axis=0, prepend=0.0) * thickness, axis=0)
+    distance[3, 7], units[3, 7] = distance[2, 7], units[2, 7]  # a book with fewer distances
+    return dataclasses.replace(
+        impact, reach=rng.uniform(0.002, 0.1, (12, p)), distance=distance, units=units
+    )
+
+
+def full_world(
+    seed: int, policies: int = 3, law: str = "generalised_pareto"
+) -> tuple[World, Policy]:
+    """`random_world` with random numbers for every kind that it leaves out."""
+    world, policy = random_world(seed, policies, law)
+    rng = np.random.default_rng([seed, policies, 1])
+    world = dataclasses.replace(world, layout=FULL_LAYOUT)
+    return world, dataclasses.replace(policy, impact=full_impact(rng, policy.impact))
+
+
 def random_draws(world: World, paths: int, seed: int) -> Draws:
     """Raw draws as the engine makes them: float32 normals, uniforms at (k + 1/2) / 2^32."""
     rng = np.random.default_rng(seed)

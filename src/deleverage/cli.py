@@ -272,6 +272,18 @@ def schema() -> None:
 
 
 @app.command()
+def presets(as_json: AsJson = False) -> None:
+    """List the named order books and rules that a config may use, with their sources."""
+    from deleverage.config.presets import listed
+
+    rows = listed()
+    if as_json:
+        _emit({"presets": rows})
+        return
+    typer.echo(_table(rows))
+
+
+@app.command()
 def devices(as_json: AsJson = False) -> None:
     """List the devices that JAX would run on."""
     import jax

@@ -69,9 +69,12 @@ class LiquidationRules(eqx.Module):
 class ImpactRules(eqx.Module):
     """Order books."""
 
-    depth: Any  # [M, policy] USD millions per unit of log price
+    depth: Any  # [M, policy] USD millions per unit of log price, at the fundamental
     sensitivity: Any  # [M, policy] share of the liquidity drop that reaches the book
     displacement: Any  # [M, policy] starting log distance below the fundamental
+    reach: Any = None  # [M, policy] of `sqrt`: log distance at which depth has doubled, else 1
+    distance: Any = None  # [N, M, policy] of `profile`: log distances, the last one repeated
+    units: Any = None  # [N, M, policy] of `profile`: USD millions at the start up to there
 
 
 class HealingRules(eqx.Module):

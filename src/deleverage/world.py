@@ -26,6 +26,7 @@ class Market:
     asset: int
     kind: str  # "spot" | "perp"
     quote: int = -1  # -1: USD; else the market that turns the quote asset into USD there
+    impact: str = "linear"  # | "sqrt" | "profile": how far an order moves it
 
     @property
     def is_perp(self) -> bool:

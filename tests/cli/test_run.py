@@ -159,6 +159,12 @@ def test_the_schema_describes_a_config(call):
     assert {"name", "seed", "paths", "scenario", "policies"} <= set(schema["properties"])
 
 
+def test_presets_are_listed(call):
+    listed = json.loads(call("presets", "--json")[1])["presets"]
+    assert all(row["key"] and row["preset"] and row["source"] for row in listed)
+    assert listed[0]["preset"] in call("presets")[1]
+
+
 def test_devices_are_listed(call):
     listed = json.loads(call("devices", "--json")[1])
     assert listed["devices"][0]["platform"] == "cpu"

@@ -138,8 +138,14 @@ def disagreements(
     return lines
 
 
-def compare(oracle: Any, seed: int, changes: dict[tuple[str, str], float]) -> None:
-    world, policy = worlds.random_world(seed)
+WORLDS = {"default_kinds": worlds.random_world, "every_kind": worlds.full_world}
+kinds = pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
+
+
+def compare(
+    oracle: Any, make: Any, seed: int, changes: dict[tuple[str, str], float]
+) -> None:
+    world, policy = make(seed)
     policy = perturbed(policy, changes)
     depth = np.minimum(policy.impact.depth, DEEPEST)
     policy = dataclasses.replace(policy, impact=dataclasses.replace(policy.impact, depth=depth))
@@ -156,17 +162,19 @@ def compare(oracle: Any, seed: int, changes: dict[tuple[str, str], float]) -> No
     assert not lines, "\n".join([f"seed {seed}, {changes}", *lines])
 
 
+@kinds
 @settings(max_examples=EXAMPLES, phases=PHASES)
 @given(seed=seeds, changes=perturbations)
-def test_the_kernel_agrees_with_the_oracle(seed, changes):
-    compare(reference, seed, changes)
+def test_the_kernel_agrees_with_the_oracle(make, seed, changes):
+    compare(reference, make, seed, changes)
 
 
+@kinds
 @pytest.mark.slow
 @settings(max_examples=10 * EXAMPLES, phases=PHASES)
 @given(seed=seeds, changes=perturbations)
-def test_the_kernel_agrees_with_the_compiled_oracle_on_many_worlds(seed, changes):
-    compare(reference.compiled(), seed, changes)
+def test_the_kernel_agrees_with_the_compiled_oracle_on_many_worlds(make, seed, changes):
+    compare(reference.compiled(), make, seed, changes)
 
 
 def test_few_worlds_are_too_near_a_threshold_to_compare(record_property):
@@ -210,10 +218,11 @@ def test_the_order_of_policies_changes_no_outcome(seed, order):
             assert same.all(), name
 
 
+@kinds
 @pytest.mark.parametrize("seed", range(6))
-def test_all_cohorts_at_once_give_what_visits_to_those_with_work_give(seed):
+def test_all_cohorts_at_once_give_what_visits_to_those_with_work_give(make, seed):
     # the way of a GPU, where a loop over cohorts would be a round trip for each
-    world, policy = worlds.random_world(seed)
+    world, policy = make(seed)
     inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
     visited = kernel.simulate(world.layout, policy, inputs)
     at_once = kernel.simulate(world.layout, policy, inputs, one_by_one=False)

@@ -28,6 +28,45 @@ def test_slicing_changes_neither_displacement_nor_cash(limit):
     assert one_after_the_other == pytest.approx([1.0, 0.02], rel=FLOAT32)
 
 
+def test_slicing_changes_nothing_on_a_root_or_a_measured_book(limit):
+    ds = limit("book_shapes").sel(path=0)
+    ends = {
+        venue: displacement(ds.trough_price.sel(market=f"{venue}/A/perp")).values
+        for venue in ("root", "thick", "thin")
+    }
+    # y + y^2 / 0.1 = 1000 / 2000
+    root = (-1 + np.sqrt(1 + 4 * 0.5 / 0.1)) * 0.05
+    assert ends["root"] == pytest.approx([root, root], rel=FLOAT32)
+    # units at 5%, 20%, 60%: of 300, 500, 1200M and the mean of 1 - d over each stretch of log price
+    y = -np.log1p(-np.array([0.0, 0.05, 0.2, 0.6]))
+    q = np.cumsum([0.0, *np.array([300, 500, 1200]) * np.diff(y) / [0.05, 0.15, 0.4]])
+    assert q[2] < 1000 < q[3]
+    thick = np.interp(1000, q, y)
+    assert ends["thick"] == pytest.approx([thick, thick], rel=FLOAT32)
+    # the book takes 600M of USD and no more, and not a unit more in one order than in fifty
+    assert ends["thin"] == pytest.approx([y[-1], y[-1]], rel=FLOAT32)
+    assert (ds.status.values & 2).tolist() == [2, 2]
+    sold = ds.liquidated_notional_by_market.sel(market="thin/A/perp", policy="one_order")
+    assert float(sold) == pytest.approx(0.3 * q[-1], rel=FLOAT32)  # units at the stage-2 price 1
+
+
+def test_what_a_book_of_any_kind_pays_is_the_same_in_slices(limit):
+    # cash of all three sellers is in the bad debt: 1000M at the entry, less what was paid for it
+    ds = limit("book_shapes").sel(path=0)
+    a, end = 0.05, 0.05 * (np.sqrt(1 + 4 * 0.5 / 0.1) - 1)
+    grid = np.linspace(0, end, 20001)
+    root = 2000 * np.trapezoid(np.exp(-grid) * (1 + grid / a), grid)
+    y = -np.log1p(-np.array([0.0, 0.05, 0.2, 0.6]))
+    density = np.array([300, 500, 1200]) / [0.05, 0.15, 0.4]
+    q = np.cumsum([0.0, *density * np.diff(y)])
+    left = 1000 - q[2]
+    thick = 800 + density[2] * np.exp(-y[2]) * -np.expm1(-left / density[2])
+    thin_units = 0.3 * q[-1]
+    thin = 600 + (1000 - thin_units) * np.exp(-y[-1])  # what is left counts at the last price
+    owed = sum(1000 - paid - 1 for paid in (root, thick, thin))
+    assert ds.bad_debt.values == pytest.approx([owed, owed], rel=FLOAT32)
+
+
 def peak(kq, rho, tau, n):
     """Peak displacement of `kq` sold in `n` equal orders over `tau`, each before the book heals."""
     return kq / n * (1 - np.exp(-rho * tau)) / (1 - np.exp(-rho * tau / n))

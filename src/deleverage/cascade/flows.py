@@ -35,3 +35,4 @@ class Flows(eqx.Module):
     losses: Losses
     sales: ForcedSales
     missed_notional: Array  # [column] of cohorts first missed in this step
+    unfilled: Array | None = None  # [column] bool: a book had not enough for its orders

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.books import BookRules, Facts, shared_sales
+from deleverage.cascade.books import BookRules, Facts
 from deleverage.cascade.index import Published
 from deleverage.cascade.margin import assess
 from deleverage.cascade.margin_call import Masks, fair_prices
 from deleverage.cascade.primitives import add_slots, sum_cohorts, to_slot, to_slots, total
-from deleverage.cascade.trading import sale_prices
+from deleverage.cascade.trading import filled_sales, sale_prices
 from deleverage.state import Accounts, Orders
 
 DUST = 1e-6
@@ -79,6 +79,7 @@ def judge(
     published: Published,
     price: Array,
     average_price: Array,
+    filled: Array | None = None,
 ) -> Judged:
     """Value the forced sales of some cohorts, and say which were wrongful.
 
@@ -90,6 +91,7 @@ def judge(
         published: Fair prices.
         price: Stage-2 prices, `[market, column]`.
         average_price: Of the step's orders.
+        filled: Share of the collateral orders that each book took; None: all of them.
 
     Source: MODEL.md section 2.10.
     """
@@ -99,7 +101,7 @@ def judge(
     perps = [closed * at for closed, at in zip(units.perps, at_market, strict=True)]
     loans = [
         [sold * share * to_slot(price, market) for market, share in shares]
-        for sold, shares in zip(units.loans, shared_sales(facts), strict=True)
+        for sold, shares in zip(units.loans, filled_sales(facts, filled), strict=True)
     ]
     loan_notional = total([total(slot) for slot in loans])
     forced = total(perps) + loan_notional
@@ -110,7 +112,7 @@ def judge(
     fails_policy = assess(book.margin, book.start, accounts, fair).is_short_of_margin
     wrongful = is_due & ~accounts.taken_over & ~masks.fails_baseline
     wrongly_forced = jnp.where(wrongful, forced, 0)
-    average = sale_prices(facts, average_price)
+    average = sale_prices(facts, average_price, filled)
     sales = list(zip(orders.sold, average, fair.collateral, facts.pegged, strict=True))
     owed = [
         jnp.where(pegged, sold * jnp.maximum(worth - received, 0), 0)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from deleverage.cascade.curves import Curve, Profile, Root
+from deleverage.cascade.maps import Maps
 from deleverage.cascade.primitives import ratio_or_zero
 from deleverage.policy import ImpactRules
 
@@ -20,7 +24,7 @@ class Depth(NamedTuple):
 
 
 def local_depth(rules: ImpactRules, liquidity_drop: Array) -> Depth:
-    """Depth after the liquidity drop."""
+    """Depth after the liquidity drop; of books that are not linear, at the fundamental."""
     multiplier = 1 - rules.sensitivity * liquidity_drop
     local = rules.depth * multiplier
     return Depth(multiplier, local, 1 / local)
@@ -44,3 +48,59 @@ def execute(depth: Depth, price: Array, units_sold: Array) -> tuple[Array, Array
     rise = units_sold * depth.inverse
     slip = jnp.where(rise == 0, 1, ratio_or_zero(-jnp.expm1(-rise), rise))
     return rise, price * slip
+
+
+class OrderBooks(NamedTuple):
+    """Order books of every kind at the start of a step's orders."""
+
+    maps: Maps
+    rules: ImpactRules
+    depth: Depth  # of this step, at the fundamental
+    displacement: Array  # y, `[market, column]`
+
+    def execute(self, price: Array, units_sold: Array) -> tuple[Array, Array]:
+        """Move books of all kinds; see `execute`, which does it for linear ones."""
+        rise, average = execute(self.depth, price, units_sold)
+        for rows, curve in self.curves():
+            before = curve.units_to(self.displacement[rows])
+            # not y itself: beyond its end a book counts as at it, and no order means no move
+            start = curve.displacement_at(before)
+            stop = curve.displacement_at(before + units_sold[rows])
+            units, proceeds = curve.paid(start, stop)
+            slip = jnp.where(units == 0, 1, ratio_or_zero(proceeds, units))
+            rise = with_rows(rise, rows, stop - start)
+            average = with_rows(average, rows, price[rows] * slip)
+        return rise, average
+
+    def depth_at(self, displacement: Array) -> Depth:
+        """Local depth at a displacement: what healing trades against."""
+        local = self.depth.local
+        for rows, curve in self.curves():
+            local = with_rows(local, rows, curve.depth_at(displacement[rows]))
+        return self.depth if local is self.depth.local else self.depth._replace(
+            local=local, inverse=1 / local
+        )
+
+    def curves(self) -> Iterator[tuple[np.ndarray, Curve]]:
+        """Rows and curve of each kind that is not linear."""
+        if len(self.maps.root_books):
+            rows = self.maps.root_books
+            yield rows, Root(self.depth.local[rows], self.rules.reach[rows])
+        if len(self.maps.profile_books):
+            yield self.maps.profile_books, self.profile()
+
+    def profile(self) -> Profile:
+        """The measured curves of their books."""
+        rows = self.maps.profile_books
+        return Profile(
+            self.rules.distance[:, rows], self.rules.units[:, rows] * self.depth.multiplier[rows]
+        )
+
+
+def with_rows(whole: Array, rows: np.ndarray, values: Array) -> Array:
+    """The whole with some rows replaced, as a choice of rows."""
+    place = np.arange(whole.shape[0], dtype=np.int32)
+    place[rows] = whole.shape[0] + np.arange(len(rows), dtype=np.int32)
+    columns = jnp.broadcast_shapes(whole.shape[1:], values.shape[1:])
+    both = [jnp.broadcast_to(part, (len(part), *columns)) for part in (whole, values)]
+    return jnp.concatenate(both)[place]

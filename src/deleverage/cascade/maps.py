@@ -33,6 +33,8 @@ class Maps:
     perp_underlying: np.ndarray  # [M] index entry, 0 for spot
     peg_asset: np.ndarray  # [pegs]
     peg_market: np.ndarray  # [pegs]
+    root_books: np.ndarray  # rows of markets of impact kind `sqrt`
+    profile_books: np.ndarray  # of kind `profile`
     facts: Facts
     pledges: np.ndarray  # [B] bool: books with collateral
     stretches: tuple[Stretch, ...]
@@ -60,6 +62,8 @@ def maps_of(layout: Layout) -> Maps:
         perp_underlying=_places(max(entry, 0) for entry in layout.perp_index),
         peg_asset=_places(asset for _, asset in layout.pegs),
         peg_market=_places(layout.peg_markets),
+        root_books=_places(n for n, m in enumerate(markets) if m.impact == "sqrt"),
+        profile_books=_places(n for n, m in enumerate(markets) if m.impact == "profile"),
         facts=facts_of(layout),
         pledges=np.array([bool(book.collateral) for book in layout.books]),
         stretches=tuple(stretches(layout)),

@@ -133,6 +133,9 @@ def observe(
     parity = flows.closing_price[maps.peg_market]
     issuer = fundamental[maps.peg_asset]
     depegged = [(parity < level * issuer).astype(dtype) for level in layout.thresholds]
+    exhausted = jnp.max(flows.pressed, axis=0) > EXHAUSTED
+    if flows.unfilled is not None:
+        exhausted |= flows.unfilled
     gaps = zip(tally.margin_gap, flows.margin_gap, strict=True)
     forgotten = tally.sales.window.at[t % layout.window_steps].set(0)
     before = replace(tally.sales, window=forgotten)
@@ -148,7 +151,7 @@ def observe(
         trough_index=jnp.minimum(tally.trough_index, flows.index_price),
         depeg_steps=tally.depeg_steps + jnp.stack(depegged),
         missed_notional=tally.missed_notional + flows.missed_notional,
-        exhausted=tally.exhausted | (jnp.max(flows.pressed, axis=0) > EXHAUSTED),
+        exhausted=tally.exhausted | exhausted,
         selling=sales.selling > 0,
     )
 

@@ -93,6 +93,7 @@ def settle(
     average_price: Array,
     closing_price: Array,
     drive: Drive,
+    filled: Array | None = None,
 ) -> Settled:
     """Pay the orders at average prices, then credit every due account below zero.
 
@@ -108,6 +109,7 @@ def settle(
         average_price: Of the step's orders.
         closing_price: After stage 8.
         drive: The paired run counts units alone.
+        filled: Share of the collateral orders that each book took; None: all of them.
 
     Source: MODEL.md sections 2.6, 2.9 (deficits, sweep) and 2.10 (forced sales).
     """
@@ -119,7 +121,7 @@ def settle(
         masks = masks_of(marks)
         facts = book.facts
         paid, fee = perp_proceeds(book, own.closed, average_price)
-        received = worth(own.sold, sale_prices(facts, average_price))
+        received = worth(own.sold, sale_prices(facts, average_price, filled))
         collateral_fee = jnp.where(masks.is_due, book.liquidation.collateral_fee * received, 0)
         after = eqx.tree_at(
             lambda a: (a.cash, a.contracts, a.collateral),
@@ -140,7 +142,7 @@ def settle(
         after, leftover = sweep(after)
         judged = None
         if drive.feedback:
-            judged = judge(book, mine, masks, own, published, price, average_price)
+            judged = judge(book, mine, masks, own, published, price, average_price, filled)
             liquidated = after.liquidated | judged.is_liquidated
             after = eqx.tree_at(lambda a: a.liquidated, after, liquidated)
         units = seized(facts, masks.is_due, own)

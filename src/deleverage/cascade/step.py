@@ -11,9 +11,10 @@ from jax import Array
 
 from deleverage.cascade.backstop import absorb
 from deleverage.cascade.books import rules_of
+from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders, in_any
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.healing import heal
-from deleverage.cascade.impact import local_depth
+from deleverage.cascade.impact import OrderBooks, local_depth
 from deleverage.cascade.index import publish
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.margin_call import call_margin, masks_of
@@ -72,15 +73,18 @@ def step(
 
     # 5-7 top-ups, perp orders, collateral orders, impact
     depth = local_depth(policy.impact, inputs.liquidity_drop)
+    order_books = OrderBooks(maps, policy.impact, depth, markets.displacement)
     perps = place_perp_orders(
         rules, state.accounts, state.orders, call, published, price, gate_open, minutes, drive
     )
-    perp_rise, perp_average = executed(drive, call, depth, price, perps.units)
+    perps, unfilled_perps = fill_perp_orders(rules, perps, order_books, call, drive)
+    perp_rise, perp_average = executed(drive, call, order_books, price, perps.units)
     orders = Orders(perps.closed, state.orders.sold)
     spot = place_collateral_orders(
         rules, perps.accounts, orders, call, published, price, perp_average, minutes, drive
     )
-    spot_rise, spot_average = executed(drive, call, depth, price, spot.units)
+    spot, filled, unfilled_spot = fill_collateral_orders(rules, spot, order_books, call, drive)
+    spot_rise, spot_average = executed(drive, call, order_books, price, spot.units)
     orders = Orders(perps.closed, spot.sold)
     average_price = once(partial(jnp.where, maps.is_perp), perp_average, spot_average)
     pressed = once(lambda *terms: sum(terms), markets.displacement, perp_rise, spot_rise)
@@ -94,7 +98,11 @@ def step(
             lambda: price,
         )
         displacement = once(
-            partial(heal, layout, maps), policy.healing, depth, pressed, gate_open
+            partial(heal, layout, maps),
+            policy.healing,
+            order_books.depth_at(pressed),
+            pressed,
+            gate_open,
         )
         closing_price = once(partial(market_prices, maps), fundamental, displacement)
 
@@ -111,6 +119,7 @@ def step(
         average_price,
         closing_price,
         drive,
+        filled,
     )
     accounts, markets, fund, losses = absorb(
         maps,
@@ -153,5 +162,6 @@ def step(
         losses=losses,
         sales=settled.sales,
         missed_notional=perps.missed_notional,
+        unfilled=in_any(unfilled_perps, unfilled_spot),
     )
     return State(accounts, markets, fund, orders, settled.deficit), flows

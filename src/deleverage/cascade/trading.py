@@ -7,14 +7,14 @@ visit only cohorts that have anything to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import BookRules, Facts, shared_sales
-from deleverage.cascade.impact import Depth, execute
+from deleverage.cascade.impact import OrderBooks
 from deleverage.cascade.index import Published
 from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
 from deleverage.cascade.margin import assess, worth
@@ -24,6 +24,7 @@ from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import (
     add_cohorts,
     add_slots,
+    ratio_or_zero,
     sum_cohorts,
     to_slot,
     to_slots,
@@ -176,11 +177,32 @@ def perp_proceeds(
     return total([units * (price - entry) for units, price, entry in orders]) - fee, fee
 
 
-def sale_prices(facts: Facts, price: Array) -> list[Array]:
+def filled_sales(
+    facts: Facts, filled: Array | None = None
+) -> list[list[tuple[Any, Array]]]:
+    """Order books and the shares of each collateral slot's sales that they take.
+
+    Args:
+        facts: Of some books.
+        filled: Share of the orders that each order book took, `[market, column]`; None: all.
+    """
+    if filled is None:
+        return shared_sales(facts)
+    slots = []
+    for shares in shared_sales(facts):
+        taken = [share * to_slot(filled, market) for market, share in shares]
+        sold = total(taken)
+        slots.append(
+            [(m, ratio_or_zero(part, sold)) for (m, _), part in zip(shares, taken, strict=True)]
+        )
+    return slots
+
+
+def sale_prices(facts: Facts, price: Array, filled: Array | None = None) -> list[Array]:
     """Price at which each collateral slot is sold, over the venue's own books."""
     return [
         total([to_slot(price, market) * share for market, share in shares])
-        for shares in shared_sales(facts)
+        for shares in filled_sales(facts, filled)
     ]
 
 
@@ -192,7 +214,7 @@ def exposure(facts: Facts, accounts: Accounts, price: Array) -> Array:
 
 
 def executed(
-    drive: Drive, call: MarginCall, depth: Depth, price: Array, units: Array
+    drive: Drive, call: MarginCall, books: OrderBooks, price: Array, units: Array
 ) -> tuple[Array, Array]:
     """Rise of the displacement and average price of the step's orders, `[market, column]`.
 
@@ -202,5 +224,5 @@ def executed(
     if not drive.feedback:
         return unmoved
     return jax.lax.cond(
-        call.sellers.any, lambda: execute(depth, price, units), lambda: unmoved
+        call.sellers.any, lambda: books.execute(price, units), lambda: unmoved
     )

@@ -98,7 +98,8 @@ def _market(names: Names, label: str) -> Market:
     venue, pair, kind = names.parts[label]
     asset, _, quote = pair.partition("-")
     settled = names.markets[f"{venue}/{quote}/spot"] if quote else -1
-    return Market(names.venues[venue], names.assets[asset], kind, settled)
+    impact = names.order_books[label].kind
+    return Market(names.venues[venue], names.assets[asset], kind, settled, impact)
 
 
 def _index(names: Names, entry: tuple[str, str], every: list[Rules]) -> IndexEntry:

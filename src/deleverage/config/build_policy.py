@@ -180,13 +180,30 @@ def _margin(tables: Sequence[Margin]) -> MarginRules:
 
 
 def _impact(config: Config, names: Names, entries: Sequence[Entry]) -> ImpactRules:
-    specs = config.scenario.markets.values()
-    depth = [[entry.rules.depth[label] / 1e6 for label in names.markets] for entry in entries]
+    specs, books = config.scenario.markets.values(), names.order_books
+    factors = _stack([[entry.rules.depth_factor[label] for label in books] for entry in entries])
+    depth = np.array([book.depth for book in books.values()]) / 1e6
+    kinds = {book.kind for book in books.values()}
+    levels = max(len(book.distance) for book in books.values())
     return ImpactRules(
-        depth=np.minimum(_stack(depth), INFINITE_DEPTH),
+        depth=np.minimum(depth[:, None] * factors, INFINITE_DEPTH),
         sensitivity=_same(np.array([spec.sensitivity for spec in specs]), entries),
         displacement=_same(np.array([spec.displacement for spec in specs]), entries),
+        reach=_same(np.array([book.reach for book in books.values()]), entries)
+        if "sqrt" in kinds
+        else None,
+        distance=_same(_nodes([book.distance for book in books.values()], levels), entries)
+        if "profile" in kinds
+        else None,
+        units=_nodes([book.units for book in books.values()], levels)[..., None] / 1e6 * factors
+        if "profile" in kinds
+        else None,
     )
+
+
+def _nodes(rows: Sequence[tuple[float, ...]], levels: int) -> np.ndarray:
+    """[N, M]: short rows go on with their last number, rows of other kinds are 1."""
+    return np.array([list(row) + [row[-1] if row else 1.0] * (levels - len(row)) for row in rows]).T
 
 
 def _healing(config: Config, names: Names, entries: Sequence[Entry]) -> HealingRules:

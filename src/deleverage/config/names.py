@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from deleverage.config.books import HedgedBook
 from deleverage.config.models import Config
+from deleverage.config.order_books import OrderBook, ProfileImpact, order_book
 from deleverage.config.scenario import Numeraire
 
 
@@ -27,7 +28,8 @@ class Names:
         self.parts: dict[str, tuple[str, str, str]] = {}
         for label in scenario.markets:
             self.parts[label] = self._split(label)
-        self.depths = {label: self._depth(label) for label in scenario.markets}
+        self.order_books = {label: self._order_book(label) for label in scenario.markets}
+        self.depths = {label: book.nominal for label, book in self.order_books.items()}
         self.indices: dict[tuple[str, str], int] = {
             entry: number for number, entry in enumerate(self._entries())
         }
@@ -58,20 +60,17 @@ class Names:
             )
         return venue, pair, kind
 
-    def _depth(self, label: str) -> float:
-        """Depth of a book, USD per unit of log price."""
+    def _order_book(self, label: str) -> OrderBook:
         spec = self.config.scenario.markets[label]
-        if (spec.depth is None) == (spec.depth_1pct is None):
+        measured = isinstance(spec.impact, ProfileImpact)
+        if not measured and (spec.depth is None) == (spec.depth_1pct is None):
             self.config.source.refuse(
                 ("scenario", "markets", label),
                 "neither or both of depth and depth_1pct",
                 "exactly one of them",
                 "give the depth once",
             )
-        if spec.depth is not None:
-            return spec.depth
-        assert spec.depth_1pct is not None
-        return min(spec.depth_1pct * 100, 1e18)
+        return order_book(spec)
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         """Index entries: underlyings of perps, collateral of books, and what venues name."""

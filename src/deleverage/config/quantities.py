@@ -188,6 +188,17 @@ Band = Annotated[
     ),
 ]
 Share = Annotated[float, quantity(_SHARE, _FRACTION, "write 15% or 0.15", low=0.0, high=1.0)]
+PositiveShare = Annotated[
+    float,
+    quantity(
+        _SHARE,
+        "a share in (0, 1], as a fraction, in % or in bps",
+        "write 15% or 0.15",
+        low=0.0,
+        high=1.0,
+        open_low=True,
+    ),
+]
 Ratio = Annotated[
     float, quantity(_SHARE, "a fraction, in % or in bps, at least 0", "write 80% or 0.8", low=0.0)
 ]

@@ -47,7 +47,7 @@ class Rules:
     liquidation: Mapping[str, LiquidationRule]
     fund: Mapping[str, float]  # USD
     adl: Mapping[str, bool]
-    depth: Mapping[str, float]  # market label -> USD per unit of log price
+    depth_factor: Mapping[str, float]  # market label -> of all of its depth
     uptake: float
     rescales: bool
 
@@ -55,9 +55,7 @@ class Rules:
 def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
     """The rules in force under an entry of the policy axis."""
     venues = config.scenario.venues
-    depth = {
-        label: names.depths[label] * _depth_factor(entry, names, label) for label in names.markets
-    }
+    depth_factor = {label: _depth_factor(entry, names, label) for label in names.markets}
     perps = [(v, pair) for v, pair, kind in names.parts.values() if kind == "perp"]
     leverage: dict[tuple[str, str], float] = {}
     for venue, asset in perps:
@@ -95,7 +93,7 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             name: bool(_given(entry.backstop, name, "adl", spec.backstop.adl or False))
             for name, spec in venues.items()
         },
-        depth=depth,
+        depth_factor=depth_factor,
         uptake=entry.marketing.uptake,
         rescales=entry.participation.kind == "rescale",
     )

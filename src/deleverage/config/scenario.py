@@ -8,16 +8,15 @@ from pydantic import Field
 
 from deleverage.config.base import Model
 from deleverage.config.books import BookSpec
+from deleverage.config.order_books import MarketSpec
 from deleverage.config.quantities import (
     NEVER,
-    Depth,
     HalfLife,
     Money,
     MoneyOrNone,
     Ratio,
     Real,
     Share,
-    SignedRatio,
     whole,
 )
 from deleverage.config.rules import (
@@ -84,16 +83,6 @@ class Venue(Model):
     backstop: BackstopRule = BackstopRule()
     basis_half_life: HalfLife = NEVER  # of spot against perp
     feed_cap: MoneyOrNone = NEVER  # USD per minute and market that the public feed shows at most
-
-
-class MarketSpec(Model):
-    """An order book; `depth` is USD per unit of log price, `depth_1pct` USD within 1%."""
-
-    depth: Depth | None = None
-    depth_1pct: Depth | None = None
-    sensitivity: Share = 1.0  # of its depth to the liquidity drop
-    resilience_half_life: HalfLife = NEVER
-    displacement: SignedRatio = 0.0  # starting log distance below the fundamental
 
 
 Buckets = Annotated[int, whole("a number of leverage buckets", low=1, high=1024)]

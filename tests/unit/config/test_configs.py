@@ -18,7 +18,7 @@ def test_a_config_is_read_built_and_written_back(path, tmp_path):
     again = tmp_path / "config.yaml"
     again.write_text(config.resolved_yaml())
     assert load_config(again).identity() == config.identity()
-    starts_due = path.stem in ("liquidation_pace", "slicing")
+    starts_due = path.stem in ("liquidation_pace", "slicing", "book_shapes")
     assert built.policy.reporting.due_at_start.any() == starts_due
 
 

@@ -1,0 +1,153 @@
+"""Stage 7: orders beyond the end of a measured book stay with who placed them. MODEL.md 2.7.
+
+A layout without books of kind `profile` places no such orders: nothing of this is traced.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from deleverage.cascade.books import BookRules, shared_sales
+from deleverage.cascade.impact import OrderBooks, with_rows
+from deleverage.cascade.margin_call import MarginCall
+from deleverage.cascade.once import once
+from deleverage.cascade.parts import Part
+from deleverage.cascade.primitives import (
+    add_cohorts,
+    add_slots,
+    ratio_or_zero,
+    to_slot,
+    total,
+)
+from deleverage.cascade.trading import CollateralOrders, PerpOrders, filled_sales
+from deleverage.cascade.worklist import Drive, visit
+
+LEAST_ROOM = 1e-4
+"""Share of a book below which what is left of it counts as nothing."""
+
+
+class Fills(NamedTuple):
+    """Shares of the orders that each book takes, `[market, column]`."""
+
+    sells: Array
+    buys: Array
+    unfilled: Array  # [column] bool: anything left
+
+
+def fill_shares(books: OrderBooks, sold: Array, bought: Array) -> Fills:
+    r"""What is left of a book at each end, pro rata over the orders on the longer side.
+
+    $$\phi_{sell} = (q_N - G^{-1}(y) + B) / S \quad\text{where}\quad S - B > q_N - G^{-1}(y)$$
+
+    Args:
+        books: At the start of the orders.
+        sold: $S$, units of all sell orders, `[market, column]`.
+        bought: $B$, of all buy orders.
+
+    Source: MODEL.md section 2.7.
+    """
+    rows, curve = books.maps.profile_books, books.profile()
+    before, end = curve.units_to(books.displacement[rows]), curve.units[-1]
+    down, up = _room(end - before, end), _room(end + before, end)
+    offered, wanted = sold[rows], bought[rows]
+    too_many, too_few = offered - wanted > down, wanted - offered > up
+    sells = jnp.where(too_many, ratio_or_zero(down + wanted, offered), 1)
+    buys = jnp.where(too_few, ratio_or_zero(up + offered, wanted), 1)
+    whole = jnp.ones_like(sold)
+    return Fills(
+        with_rows(whole, rows, sells),
+        with_rows(whole, rows, buys),
+        jnp.any(too_many | too_few, axis=0),
+    )
+
+
+def _room(left: Array, end: Array) -> Array:
+    return jnp.where(left < LEAST_ROOM * end, 0, left)
+
+
+def fill_perp_orders(
+    rules: BookRules, orders: PerpOrders, books: OrderBooks, call: MarginCall, drive: Drive
+) -> tuple[PerpOrders, Array | None]:
+    """Perp orders as far as the books take them, and which columns lack something.
+
+    Source: MODEL.md section 2.7.
+    """
+    perps = books.maps.is_perp[books.maps.profile_books]
+    if not drive.feedback or not perps.any():
+        return orders, None
+
+    def add_sold(part: Part, sold: Array) -> Array:
+        closed, facts = part.take(orders.closed), part.take(rules.facts)
+        return add_slots(sold, facts.market, [jnp.maximum(units, 0) for units in closed])
+
+    sold = visit(drive, call.sellers, add_sold, jnp.zeros_like(orders.units))
+    fills = fill_shares(books, sold, sold - orders.units)
+
+    def fill(part: Part, closed: Array) -> list[Array]:
+        facts = part.take(rules.facts)
+        return [
+            units * jnp.where(units > 0, to_slot(fills.sells, at), to_slot(fills.buys, at))
+            for units, at in zip(part.take(closed), facts.market, strict=True)
+        ]
+
+    def fill_part(part: Part, so_far: tuple[Array, Array]) -> tuple[Array, Array]:
+        filled, facts = once(fill, part, so_far[0]), part.take(rules.facts)
+        return part.put(so_far[0], filled), add_slots(so_far[1], facts.market, filled)
+
+    def refill() -> tuple[Array, Array]:
+        nothing = (orders.closed, jnp.zeros_like(orders.units))
+        return visit(drive, call.sellers, fill_part, nothing)
+
+    closed, units = jax.lax.cond(
+        jnp.any(fills.unfilled), refill, lambda: (orders.closed, orders.units)
+    )
+    return orders._replace(closed=closed, units=units), fills.unfilled
+
+
+def fill_collateral_orders(
+    rules: BookRules, orders: CollateralOrders, books: OrderBooks, call: MarginCall, drive: Drive
+) -> tuple[CollateralOrders, Array | None, Array | None]:
+    """Collateral orders as far as the books take them, the shares taken, and who lacks something.
+
+    Source: MODEL.md section 2.7.
+    """
+    perps = books.maps.is_perp[books.maps.profile_books]
+    if not drive.feedback or perps.all():
+        return orders, None, None
+    fills = fill_shares(books, orders.units, jnp.zeros_like(orders.units))
+    filled = fills.sells
+
+    def fill(part: Part, sold: Array) -> list[Array]:
+        slots = zip(part.take(sold), shared_sales(part.take(rules.facts)), strict=True)
+        # less what is not taken: shares that sum to 1 but for rounding must leave nothing behind
+        return [
+            units * (1 - total([share * (1 - to_slot(filled, at)) for at, share in shares]))
+            for units, shares in slots
+        ]
+
+    def fill_part(part: Part, so_far: tuple[Array, Array]) -> tuple[Array, Array]:
+        sold, facts, units = once(fill, part, so_far[0]), part.take(rules.facts), so_far[1]
+        for slot, shares in zip(sold, filled_sales(facts, filled), strict=True):
+            for market, share in shares:
+                units = add_cohorts(units, market, slot * share)
+        return part.put(so_far[0], sold), units
+
+    def refill() -> tuple[Array, Array]:
+        nothing = (orders.sold, jnp.zeros_like(orders.units))
+        return visit(drive, call.pledgers, fill_part, nothing)
+
+    sold, units = jax.lax.cond(
+        jnp.any(fills.unfilled), refill, lambda: (orders.sold, orders.units)
+    )
+    return CollateralOrders(sold, units), filled, fills.unfilled
+
+
+def in_any(*unfilled: Array | None) -> Array | None:
+    """Columns in which any of the orders lack something; None where none can."""
+    given = [columns for columns in unfilled if columns is not None]
+    return reduce(jnp.logical_or, given) if given else None
