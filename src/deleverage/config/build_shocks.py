@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from deleverage.config.models import Config
@@ -14,13 +16,22 @@ from deleverage.config.shocks import (
     ScheduledOutage,
     Severity,
 )
+from deleverage.config.shocks import Outage as OutageSpec
 from deleverage.world import Layout, Liquidity, Macro, Merton, Outage, World
 
 MINUTES_PER_YEAR = 365 * 24 * 60
 
 
-def build_world(config: Config, names: Names, layout: Layout) -> World:
-    """The world of a layout: diffusion, macro shock, jumps, liquidity, outages."""
+def build_world(config: Config, names: Names, layout: Layout, base: Config | None = None) -> World:
+    """The world of a layout: diffusion, macro shock, jumps, liquidity, outages.
+
+    Args:
+        config: The config.
+        names: Its labels.
+        layout: The layout.
+        base: The config whose scenario this one overrides, if it does. What the override leaves
+            out keeps its place with neutral numbers, so that every draw means the same in both.
+    """
     assets = config.scenario.assets
     shocks = config.scenario.shocks
     anchor = np.eye(len(assets))
@@ -35,11 +46,11 @@ def build_world(config: Config, names: Names, layout: Layout) -> World:
     drop = shocks.liquidity
     return World(
         layout=layout,
-        loading=_loading(config, names),
+        loading=_loading(config, names, base or config),
         drift=drift,
         anchor=anchor,
         macro=_macro(config, names),
-        merton=_merton(config, names),
+        merton=_merton(config, names, base or config),
         liquidity=Liquidity(
             lowest=np.float64(drop.lowest),
             highest=np.float64(drop.highest),
@@ -49,20 +60,46 @@ def build_world(config: Config, names: Names, layout: Layout) -> World:
             half_life=np.float64(drop.half_life),
         ),
         outages=tuple(
-            Outage(
-                venue=names.venues[outage.venue],
-                random=not isinstance(outage, ScheduledOutage),
-                start=np.float64(outage.start),
-                length=np.float64(outage.length),
-                rate=np.float64(0.0 if isinstance(outage, ScheduledOutage) else outage.rate),
-            )
-            for outage in shocks.outages
+            _outage(names, outage, happens)
+            for outage, happens in _places(shocks.outages, (base or config).scenario.shocks.outages)
         ),
     )
 
 
-def _loading(config: Config, names: Names) -> np.ndarray:
-    """[asset, factor] per square root of a minute: a common factor, then one of each asset."""
+def _outage(names: Names, outage: OutageSpec, happens: bool) -> Outage:
+    scheduled = isinstance(outage, ScheduledOutage)
+    return Outage(
+        venue=names.venues[outage.venue],
+        random=not scheduled,
+        start=np.float64(outage.start),
+        length=np.float64(outage.length if happens else 0.0),
+        rate=np.float64(0.0 if isinstance(outage, ScheduledOutage) or not happens else outage.rate),
+    )
+
+
+def _places(
+    outages: Sequence[OutageSpec], base: Sequence[OutageSpec]
+) -> list[tuple[OutageSpec, bool]]:
+    """Outages in the places of the base's, each with whether it happens; others follow."""
+    left, placed = list(outages), []
+    for before in base:
+        alike = [one for one in left if (one.kind, one.venue) == (before.kind, before.venue)]
+        same = before if before in left else alike[0] if alike else None
+        if same is not None:
+            left.remove(same)
+        placed.append((before if same is None else same, same is not None))
+    return placed + [(one, True) for one in left]
+
+
+def _loading(config: Config, names: Names, base: Config) -> np.ndarray:
+    """[asset, factor] per square root of a minute: the base's factors, then further ones."""
+    columns, before = _factors(config, names), _factors(base, names)
+    nothing = np.zeros(len(names.assets))
+    return np.stack([columns.get(name, nothing) for name in {**before, **columns}], axis=1)
+
+
+def _factors(config: Config, names: Names) -> dict[str, np.ndarray]:
+    """Loadings of the assets by factor: a common one, then one of each asset."""
     columns = {"": np.zeros(len(names.assets))}
     for name, asset in config.scenario.assets.items():
         if not isinstance(asset, Risk) or asset.volatility == 0:
@@ -73,8 +110,8 @@ def _loading(config: Config, names: Names) -> np.ndarray:
         if own > 0:
             columns[name] = np.zeros(len(names.assets))
             columns[name][names.assets[name]] = own
-    used = [column for column in columns.values() if column.any()]
-    return np.stack(used or [columns[""]], axis=1)
+    used = {name: column for name, column in columns.items() if column.any()}
+    return used or {"": columns[""]}
 
 
 def _per_asset(loadings: dict[str, float], names: Names) -> np.ndarray:
@@ -113,12 +150,13 @@ def _macro(config: Config, names: Names) -> Macro:
     )
 
 
-def _merton(config: Config, names: Names) -> Merton | None:
-    jumps = config.scenario.shocks.merton
+def _merton(config: Config, names: Names, base: Config) -> Merton | None:
+    own = config.scenario.shocks.merton
+    jumps = own or base.scenario.shocks.merton
     if jumps is None:
         return None
     return Merton(
-        rate=np.float64(jumps.rate),
+        rate=np.float64(0.0 if own is None else jumps.rate),
         mean=np.float64(jumps.mean),
         deviation=np.float64(jumps.deviation),
         loading=_per_asset(jumps.loadings, names),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -10,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from deleverage.config.account import account
-from deleverage.config.build_books import Portfolios, leverage_caps, market_sides, portfolios
-from deleverage.config.build_layout import build_layout
-from deleverage.config.build_margin import Margin, build_margin, tier_counts
-from deleverage.config.build_policy import Entry, build_policy
+from deleverage.config.build_margin import tier_counts
 from deleverage.config.build_shocks import build_world
 from deleverage.config.models import Config
 from deleverage.config.names import Names
-from deleverage.config.participation import Pledges, Response, margin_use, respond
-from deleverage.config.quantities import NEVER
-from deleverage.config.resolve import Rules, resolve
+from deleverage.config.parts import (
+    Resolved,
+    baseline_response,
+    holders,
+    parts_of,
+    resolved,
+    take,
+)
+from deleverage.config.scenario import Scenario
 from deleverage.policy import Policy
 from deleverage.world import Layout, World
 
@@ -28,20 +30,31 @@ from deleverage.world import Layout, World
 class Built:
     """What `build` makes of a config.
 
-    `groups` lists one (world, policy, positions) per static layout: policies of one group share a
-    program, `positions` are their places in the policy axis. `world` is that of the first policy,
-    `policy` holds all of them in config order.
+    `groups` lists one (world, policy, positions, own worlds) a program: policies of one group
+    share a layout, `positions` are their places in the policy axis. `world` always has the
+    config's own shocks; entries that override them have worlds of their own beside it, leaves
+    `[..., policy]`.
     """
 
-    world: World
-    policy: Policy
-    groups: list[tuple[World, Policy, list[int]]]
+    groups: list[tuple[World, Policy, list[int], World | None]]
     labels: dict[str, list]
     policy_variables: dict[str, np.ndarray]  # [policy]
     policy_coords: dict[str, np.ndarray]  # [policy], levers that vary; NaN: as in the scenario
     account: dict[str, Any]
     config: Config
     start: datetime
+
+    @property
+    def world(self) -> World:
+        """The world of the first policy's program."""
+        return self.groups[0][0]
+
+    @property
+    def policy(self) -> Policy:
+        """All policies in config order, where their books have one shape."""
+        order = np.argsort(np.concatenate([places for _, _, places, _ in self.groups]))
+        stacked = _stacked([policy for _, policy, _, _ in self.groups], np.concatenate)
+        return take(stacked, order.tolist())
 
     @property
     def seed(self) -> int:
@@ -65,111 +78,82 @@ def build(config: Config) -> Built:
     Raises:
         ConfigError: positions cannot balance, tiers are missing, or an index rests on no price.
     """
-    names = Names(config)
-    entries = config.entries
-    rules = {label: resolve(config, names, entry) for label, entry in entries.items()}
-    layouts = {
-        label: build_layout(config, names, one, rules.values()) for label, one in rules.items()
-    }
-    baseline = layouts["baseline"]
-    books = portfolios(config, names, baseline, rules["baseline"])
-    responses = _responses(config, names, baseline, books, rules)
-    built = [
-        Entry(layouts[label], rules[label], margin, response, base)
-        for label, (margin, response, base) in responses.items()
-    ]
-    policy = build_policy(config, names, books, built)
-    groups = []
-    for layout in dict.fromkeys(layouts.values()):
-        places = [number for number, one in enumerate(layouts.values()) if one == layout]
-        groups.append((build_world(config, names, layout), take(policy, places), places))
-    forgone = _forgone(baseline, responses)
-    funds = np.array([sum(one.fund.values()) for one in rules.values()]) / 1e6
+    parts = parts_of(config)
+    rules = {label: one for part in parts for label, one in part.rules.items()}
+    every = [rules[label] for label in config.entries]
+    counts = [tier_counts(part.config, part.names, [*every, part.baseline]) for part in parts]
+    tiers = (max(count[0] for count in counts), max(count[1] for count in counts))
+    found = {}
+    for part in parts:
+        found |= resolved(part, every, tiers, config)
+    entries = [found[label] for label in config.entries]
+    own = parts[0]
+    layout, books = holders(own, every)
+    groups = _groups(entries, build_world(config, own.names, layout))
+    forgone = np.array([entry.forgone for entry in entries])
     return Built(
-        world=groups[0][0],
-        policy=policy,
         groups=groups,
-        labels=_labels(names, baseline, list(entries)),
-        policy_variables={**forgone, "fund_size": funds},
+        labels=_labels(own.names, layout, list(config.entries)),
+        policy_variables={
+            "open_interest_forgone": forgone[:, 0],
+            "credit_forgone": forgone[:, 1],
+            "fund_size": np.array([sum(one.fund.values()) for one in every]) / 1e6,
+        },
         policy_coords=_coordinates(config),
-        account=account(config, names, baseline, books, responses["baseline"][1], len(groups)),
+        account=account(
+            config,
+            own.names,
+            layout,
+            books,
+            baseline_response(own, layout, books, tiers),
+            len(groups),
+        ),
         config=config,
         start=config.time.start,
     )
 
 
-def take(policy: Policy, places: list[int]) -> Policy:
-    """The policies at some places of the policy axis."""
+def _groups(
+    entries: list[Resolved], world: World
+) -> list[tuple[World, Policy, list[int], World | None]]:
+    """Entries that can share a program, those with the config's own shocks apart from others.
+
+    Args:
+        entries: All entries, in order.
+        world: The shocks of the config's own scenario.
+    """
     import jax
 
-    return jax.tree.map(lambda leaf: leaf[..., places], policy)
+    def shape(tree: Any) -> tuple:
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, *(np.shape(leaf) for leaf in leaves)
+
+    places: dict[tuple, list[int]] = {}
+    for place, entry in enumerate(entries):
+        shared = _same(replace(entry.world, layout=world.layout), world)
+        key = (entry.layout, shape(entry.policy), () if shared else shape(entry.world))
+        places.setdefault(key, []).append(place)
+    groups = []
+    for (layout, _, is_own), members in places.items():
+        policies = [entries[place].policy for place in members]
+        worlds = [entries[place].world for place in members]
+        own = _stacked(worlds, np.stack) if is_own else None
+        stacked = _stacked(policies, np.concatenate)
+        groups.append((replace(world, layout=layout), stacked, members, own))
+    return groups
 
 
-def _responses(
-    config: Config, names: Names, layout: Layout, books: Portfolios, rules: Mapping[str, Rules]
-) -> dict[str, tuple[Margin, Response, Margin]]:
-    """Per policy: its margin tables, the positions under it, the baseline's tables on them."""
-    shape = (books.perp_weight.shape[0], books.collateral_weight.shape[0])
-    tiers = tier_counts(config, names, rules.values())
-    first = rules["baseline"]
-    tables = build_margin(config, names, first, shape, tiers)
-    pledges = _pledges(names, layout, shape[1], first)
-    caps = leverage_caps(config, names, first)
-    unbound = np.full_like(books.leverage, np.inf)
-    base = respond(books, tables, pledges, caps, unbound, first.uptake, rescales=False)
-    use = margin_use(books, tables, base.granted, base.own_funds, base.leverage)
-    made = {}
-    for label, one in rules.items():
-        margin = build_margin(config, names, one, shape, tiers)
-        response = base
-        if label != "baseline":
-            response = respond(
-                books,
-                margin,
-                _pledges(names, layout, shape[1], one),
-                leverage_caps(config, names, one),
-                use,
-                one.uptake,
-                one.rescales,
-            )
-        counted = pledges.granted(response.sheets.collateral)
-        made[label] = (
-            _capped(margin, response.granted),
-            response,
-            _capped(tables, counted),
-        )
-    return made
+def _stacked(trees: list[Any], join: Any) -> Any:
+    import jax
+
+    return jax.tree.map(lambda *leaves: join(leaves, axis=-1), *trees)
 
 
-def _capped(margin: Margin, granted: np.ndarray) -> Margin:
-    return replace(
-        margin, ratio=margin.ratio * granted[:, None], addition=margin.addition * granted[:, None]
-    )
+def _same(one: World, other: World) -> bool:
+    import jax
 
-
-def _pledges(names: Names, layout: Layout, slots: int, rules: Rules) -> Pledges:
-    pool = np.full((slots, len(layout.books)), -1)
-    for row, book in enumerate(layout.books):
-        pool[: len(book.collateral), row] = book.collateral
-    caps = [rules.credit[entry].cap if entry in rules.credit else NEVER for entry in names.indices]
-    return Pledges(pool, np.array(caps) / 1e6)
-
-
-def _forgone(
-    layout: Layout, responses: Mapping[str, tuple[Margin, Response, Margin]]
-) -> dict[str, np.ndarray]:
-    """Long positions and debt given up against the baseline, USD millions, [policy]."""
-
-    def sizes(response: Response) -> tuple[float, float]:
-        longs = market_sides(layout, response.sheets.position)[:, 0].sum()
-        return longs, np.maximum(-response.sheets.cash, 0).sum()
-
-    base = sizes(responses["baseline"][1])
-    given = np.array([sizes(response) for _, response, _ in responses.values()])
-    return {
-        "open_interest_forgone": base[0] - given[:, 0],
-        "credit_forgone": base[1] - given[:, 1],
-    }
+    (ours, structure), (theirs, expected) = jax.tree.flatten(one), jax.tree.flatten(other)
+    return structure == expected and all(map(np.array_equal, ours, theirs))
 
 
 def _labels(names: Names, layout: Layout, entries: list[str]) -> dict[str, list]:
@@ -186,14 +170,26 @@ def _labels(names: Names, layout: Layout, entries: list[str]) -> dict[str, list]
 
 
 def _coordinates(config: Config) -> dict[str, np.ndarray]:
-    """Numeric levers that differ between policies."""
+    """Numeric levers that differ between policies; of the scenario, every policy's own value."""
     levers = [entry.levers() for entry in config.entries.values()]
+    scenarios = [config.under(label).scenario for label in config.entries]
     coordinates = {}
     for name in dict.fromkeys(name for one in levers for name in one):
         values = [one.get(name) for one in levers]
-        if any(isinstance(value, str | tuple | list) for value in values):
+        folder, *path = name.split(".")
+        if folder == "scenario" and path[0] in Scenario.model_fields:
+            values = [_value_at(scenario, path) for scenario in scenarios]
+        if any(not isinstance(value, int | float | None) for value in values):
             continue
         numbers = np.array([np.nan if value is None else float(value) for value in values])
         if not np.array_equal(numbers, np.full_like(numbers, numbers[0]), equal_nan=True):
             coordinates[name] = numbers
     return coordinates
+
+
+def _value_at(scenario: Scenario, path: list[str]) -> Any:
+    """What a scenario says at a key path; None where it has no such key."""
+    value: Any = scenario
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
+    return value

@@ -52,17 +52,55 @@ class Checker:
                 self.refuse(
                     (), f"the name '{name}'", "a name without / @ . - * or spaces", "rename"
                 )
-        self._assets()
-        self.names = Names(self.config)
-        self._venues()
-        self._shocks()
-        self._books()
+        self._scenario()
         for label, entry in self.config.entries.items():
-            key: Key = ("policies", label) if label in self.config.policies else ("sweep",)
+            key = self.config.key_of(label)
             self._policy(entry, key)
+            if entry.scenario.parts:
+                self._override(label, (*key, "scenario"))
         if self.config.results.markets != "all":
             for number, market in enumerate(self.config.results.markets):
                 self.known(market, self.names.markets, ("results", "markets", number), "market")
+
+    def _scenario(self, published: Iterable[tuple[str, str]] = ()) -> None:
+        self._assets()
+        self.names = Names(self.config, published)
+        self._venues()
+        self._shocks()
+        self._books()
+
+    def _override(self, label: str, key: Key) -> None:
+        """An entry's own scenario: sound, and with the labels that the dataset has."""
+        if label == "baseline":
+            self.refuse(
+                key,
+                "the baseline overrides the scenario",
+                "overrides in the other policies, as the baseline is the scenario",
+                "change the scenario itself",
+            )
+        variant = Checker(self.config.under(label))
+        variant._scenario(self.names.indices)
+        for what in ("assets", "venues", "markets", "indices"):
+            before, after = (list(getattr(one, what)) for one in (self.names, variant.names))
+            if before != after:
+                changed = sorted(map(str, set(before) ^ set(after)))
+                self.refuse(
+                    key,
+                    f"an override with other {what} ({', '.join(changed) or 'in another order'})",
+                    "the scenario's own, since all policies are stored side by side",
+                    "give the scenario all of them, and switch off here what this policy lacks",
+                )
+        kinds = [
+            {name: asset.kind for name, asset in one.scenario.assets.items()}
+            for one in (self, variant)
+        ]
+        if kinds[0] != kinds[1]:
+            self.refuse(
+                (*key, "assets"),
+                "an asset of another kind",
+                "the kinds of the scenario",
+                "add an asset of the other kind to the scenario",
+            )
 
     def refuse(self, key: Key, came: str, allowed: str, advice: str) -> NoReturn:
         """Raise the ConfigError of a key."""

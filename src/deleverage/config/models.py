@@ -6,17 +6,25 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainSerializer, PrivateAttr, model_validator
+from pydantic import (
+    BeforeValidator,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from deleverage.config.base import Model
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import PositiveDuration, choice, conflict, refusal, whole
 from deleverage.config.scenario import Scenario
-from deleverage.config.source import Source
+from deleverage.config.sentences import refuse
+from deleverage.config.source import Key, Source, lay_over
 from deleverage.config.sweep import Sweep, expand
 
 
@@ -114,6 +122,43 @@ class Config(Model):
             entries.update(expand(self.sweep, entries, self._source))
         return entries
 
+    def key_of(self, label: str) -> Key:
+        """Where an entry of the policy axis was written."""
+        return ("policies", label) if label in self.policies else ("sweep",)
+
+    def under(self, label: str) -> Config:
+        """The config with the scenario of an entry: its overrides laid over the config's.
+
+        Raises:
+            ConfigError: An override is not one of a scenario, or changes nothing.
+        """
+        return self._variants.get(label, self)
+
+    @cached_property
+    def _variants(self) -> dict[str, Config]:
+        """The configs of the entries that override the scenario."""
+        variants = {}
+        for label, entry in self.entries.items():
+            if not entry.scenario.parts:
+                continue
+            written = self.scenario.model_dump(mode="json", exclude_unset=True)
+            key = self.key_of(label)
+            try:
+                scenario = Scenario.model_validate(lay_over(written, entry.scenario.parts))
+            except ValidationError as error:
+                refuse(error, self._source, Scenario, prefix=(*key, "scenario"))
+            if scenario == self.scenario:
+                self._source.refuse(
+                    (*key, "scenario"),
+                    "an override that leaves the scenario as it is",
+                    "values that differ from the scenario's",
+                    "remove it or change a value",
+                )
+            variant = self.model_copy(update={"scenario": scenario})
+            variant._source = replace(self._source, prefix=key)
+            variants[label] = variant
+        return variants
+
     def resolved_yaml(self) -> str:
         """The config with its includes, overrides and defaults written out; it can be loaded."""
         from ruamel.yaml import YAML
@@ -135,7 +180,16 @@ class Config(Model):
 
     def policy_hashes(self) -> dict[str, str]:
         """A hash of each entry of the policy axis, by its label."""
-        return {label: _digest(_plain(entry)) for label, entry in self.entries.items()}
+        return {label: _digest(self._canonical(label)) for label in self.entries}
+
+    def _canonical(self, label: str) -> dict[str, Any]:
+        """What an entry stands for, however its override of the scenario is written."""
+        values = _plain(self.entries[label])
+        variant = self.under(label)
+        if variant is not self:
+            change = {k: v for k, v in values["scenario"].items() if k == "depth_factor"}
+            values["scenario"] = change | {"is": variant.scenario.model_dump(mode="json")}
+        return values
 
 
 def _plain(entry: PolicySpec) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from deleverage.config.books import HedgedBook
 from deleverage.config.models import Config
@@ -14,11 +14,16 @@ from deleverage.config.scenario import Numeraire
 class Names:
     """What stands where: assets, venues, markets and index entries by label.
 
+    Args:
+        config: The config.
+        published: Index entries (venue, asset) to publish though nothing in the scenario needs
+            them, which another scenario of the run does.
+
     Raises:
         ConfigError: a market's label, depth or quote is not allowed.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, published: Iterable[tuple[str, str]] = ()):
         scenario = config.scenario
         self.config = config
         self.assets = {name: number for number, name in enumerate(scenario.assets)}
@@ -31,7 +36,7 @@ class Names:
         self.order_books = {label: self._order_book(label) for label in scenario.markets}
         self.depths = {label: book.nominal for label, book in self.order_books.items()}
         self.indices: dict[tuple[str, str], int] = {
-            entry: number for number, entry in enumerate(self._entries())
+            entry: number for number, entry in enumerate(self._entries(set(published)))
         }
 
     def _split(self, label: str) -> tuple[str, str, str]:
@@ -72,10 +77,9 @@ class Names:
             )
         return order_book(spec)
 
-    def _entries(self) -> Iterator[tuple[str, str]]:
+    def _entries(self, wanted: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """Index entries: underlyings of perps, collateral of books, and what venues name."""
         scenario = self.config.scenario
-        wanted: set[tuple[str, str]] = set()
         for venue, pair, kind in self.parts.values():
             if kind == "perp":
                 wanted.add((venue, pair))

@@ -39,9 +39,27 @@ class Participation(Model):
 
 
 class ScenarioChange(Model):
-    """Overrides of the scenario itself."""
+    """Overrides of the scenario itself: a factor on depth, and any part of it, laid over it.
+
+    The parts are read together with the scenario's own, by `Config.under`; null takes a key out.
+    """
 
     depth_factor: Scoped[Positive] | None = None
+    assets: dict[str, Any] | None = None
+    venues: dict[str, Any] | None = None
+    markets: dict[str, Any] | None = None
+    buckets: int | None = None
+    books: dict[str, Any] | None = None
+    makers: dict[str, Any] | None = None
+    shocks: dict[str, Any] | None = None
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What is laid over the scenario, as it was written."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set - {_FACTOR})}
+
+
+_FACTOR = "depth_factor"
 
 
 class PolicySpec(Model):
@@ -57,7 +75,7 @@ class PolicySpec(Model):
     scenario: ScenarioChange = ScenarioChange()
 
     def levers(self) -> dict[str, Any]:
-        """What the entry sets, by dotted lever, as plain values."""
+        """What the entry sets, by dotted lever, as plain values (of the scenario: as written)."""
         flat: dict[str, Any] = {}
 
         def walk(value: Any, key: str) -> None:

@@ -41,6 +41,7 @@ class Source:
 
     value: Any
     places: dict[Key, Place] = field(default_factory=dict)
+    prefix: Key = ()  # where the scenario is written: an entry's override, else at the root
 
     def place(self, key: Sequence[str | int]) -> Place:
         """The place of a key path, or of the nearest enclosing one that was written."""
@@ -64,6 +65,7 @@ class Source:
 
     def refuse(self, key: Sequence[str | int], came: str, allowed: str, advice: str) -> NoReturn:
         """Raise the ConfigError of a key path."""
+        key = self.prefix + tuple(key) if key and key[0] == "scenario" else tuple(key)
         raise ConfigError(sentence(self.place(key), tuple(key), came, allowed, advice)) from None
 
 
@@ -184,6 +186,24 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
         )
     return merged
+
+
+def lay_over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """An override laid over a scenario: null takes a key out, another `kind` replaces the whole."""
+    merged = dict(base)
+    for name, value in over.items():
+        old = merged.get(name)
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
+            merged[name] = lay_over(old, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _same_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return "kind" not in new or new["kind"] == old.get("kind")
 
 
 def override(source: Source, text: str) -> None:

@@ -42,17 +42,20 @@ def simulate_tile(
     watched: Array,
     paths: int,
     dtype: Any,
+    own: World | None = None,
 ) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array]]:
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
     Args:
-        world: Layout (static) and shocks.
+        world: Layout (static) and shocks of the run, which the path coordinates are of.
         policy: Leaves `[..., lane]`.
         seed: uint32.
         first_path: Global id of the first path, uint32.
         watched: Lane and path of the tile whose steps are recorded, with feedback.
         paths: Paths of the tile (static).
         dtype: Kernel float type (static).
+        own: Worlds of the lanes, leaves `[..., lane]`, where they override the run's; the draws
+            are the run's all the same.
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
@@ -60,6 +63,10 @@ def simulate_tile(
     """
     draws = draw(world, seed, first_path, paths, dtype)
     inputs, coordinates = exogenous(world, draws, dtype)
+    if own is not None:
+        common = draw(own, seed, first_path, paths, dtype)  # streams of the run's, and further ones
+        by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
+        inputs = by_lane(own)
     one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
     outcomes, record = run_paths(world.layout, policy, inputs, watched, dtype, one_by_one)
     return outcomes, coordinates, record
@@ -73,17 +80,22 @@ def run_paths(
     dtype: Any,
     one_by_one: bool = True,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Every lane with and without feedback over given exogenous series; see `simulate_tile`."""
+    """Every lane with and without feedback over given exogenous series; see `simulate_tile`.
+
+    Series end in the path axis, or in lane and path where lanes differ in them.
+    """
     order = by_slots(layout)
     layout, policy = _with_books(order, layout, policy)
     policy = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[..., None], policy)
     maps, back = maps_of(layout), np.argsort(order).astype(np.int32)
     paths = inputs.liquidity_drop.shape[-1]
     columns = (policy.reporting.due_at_start.shape[-2], paths)
+    if inputs.liquidity_drop.ndim == 2:  # [step, path]
+        inputs = jax.tree.map(lambda series: series[..., None, :], inputs)
     series = StepInputs(
-        fundamental=jnp.exp(inputs.log_fundamental)[..., None, :],
-        liquidity_drop=inputs.liquidity_drop[..., None, :],
-        gate_open=inputs.gate_open[..., None, :],
+        fundamental=jnp.exp(inputs.log_fundamental),
+        liquidity_drop=inputs.liquidity_drop,
+        gate_open=inputs.gate_open,
         t=jnp.arange(layout.steps, dtype=jnp.int32),
     )
 
@@ -191,6 +203,4 @@ def _with_end(
         name: getattr(end.accounts, name)[None, ..., lane, path][..., back, :]
         for name in ("cash", "contracts", "collateral")
     }
-    return record | {
-        name: jnp.concatenate([record[name], value]) for name, value in last.items()
-    }
+    return record | {name: jnp.concatenate([record[name], value]) for name, value in last.items()}

@@ -20,9 +20,10 @@ LANES = 16
 class Group(NamedTuple):
     """Policies that share a layout, and so a program."""
 
-    world: World
+    world: World  # the run's own: what path coordinates tell of
     policy: Policy  # leaves [..., policy], NumPy
     members: Sequence[int]  # places on the policy axis
+    own: World | None = None  # leaves [..., policy], where these policies override the shocks
 
 
 class Plan(Protocol):
@@ -76,7 +77,8 @@ class Simulator:
                 # lanes follow the policy axis, so policies appended later move none
                 lanes = [p for p in group.members if p in range(start, start + LANES)]
                 if any(p in policies for p in lanes):
-                    self._fill(blocks, group, lanes, policies, paths)
+                    # the coordinates of the first program: policies added later change no byte
+                    self._fill(blocks, group, lanes, policies, paths, leads=not blocks)
         return blocks
 
     def watch(self, policy: int, path: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -100,6 +102,7 @@ class Simulator:
         lanes: list[int],
         policies: range,
         paths: range,
+        leads: bool,
     ) -> None:
         wanted = [lane for lane, p in enumerate(lanes) if p in policies]
         rows = [lanes[lane] - policies.start for lane in wanted]
@@ -114,11 +117,9 @@ class Simulator:
                     name, np.empty((len(policies), len(paths), *part.shape[2:]), part.dtype)
                 )
                 block[rows, here] = part
-            for name, values in coordinates.items():
+            for name, values in coordinates.items() if leads else ():
                 part = np.moveaxis(values, -1, 0)[:count]
-                block = blocks.setdefault(
-                    name, np.empty((len(paths), *part.shape[1:]), part.dtype)
-                )
+                block = blocks.setdefault(name, np.empty((len(paths), *part.shape[1:]), part.dtype))
                 block[here] = part
 
     def _tile(
@@ -129,6 +130,7 @@ class Simulator:
         policy = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.policy)
         # arrays, not Python floats: those would be compiled in, and every new value again
         world = jax.tree.map(np.asarray, group.world)
+        own = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.own)
         with jax.enable_x64(self._dtype == "float64"):
             outcomes, coordinates, record = simulate_tile(
                 world,
@@ -138,5 +140,6 @@ class Simulator:
                 np.array(watched, np.int32),
                 self.tile_paths,
                 np.dtype(self._dtype),
+                own,
             )
             return jax.device_get((outcomes, vars(coordinates), record))

@@ -153,8 +153,8 @@ def test_depths_and_what_stands_for_none():
 def test_policies_of_another_kind_are_another_program():
     text = "policies.x={liquidation: {by_venue: {others: {kind: target, target: 2}}}}"
     built = build(load_config(SMOKE, [text, "policies.y={}"]))
-    assert [places for _, _, places in built.groups] == [[0, 1, 2, 4], [3]]
-    (first, batch, _), (second, single, _) = built.groups
+    assert [group[2] for group in built.groups] == [[0, 1, 2, 4], [3]]
+    (first, batch, *_), (second, single, *_) = built.groups
     assert [book.target for book in second.layout.books] == [False, False, True, True, False]
     plain = tuple(replace(book, target=False) for book in second.layout.books)
     assert replace(second.layout, books=plain) == first.layout
@@ -164,7 +164,8 @@ def test_policies_of_another_kind_are_another_program():
 
 def test_the_same_rules_are_the_same_layout(smoke):
     assert len(smoke.groups) == 1
-    world, policy, places = smoke.groups[0]
+    world, policy, places, own = smoke.groups[0]
+    assert own is None
     assert world.layout == smoke.world.layout
     assert hash(world.layout) == hash(smoke.world.layout)
     assert places == [0, 1, 2]

@@ -188,6 +188,19 @@ LEVERS = {
     "marketing.uptake=50%": ("marketing", "uptake", 0.5),
     "participation.kind=hold": ("participation", "kind", "hold"),
     "scenario.depth_factor=2": ("scenario", "depth_factor", "*", 2.0),
+    "scenario.assets.BTC.volatility=80%": ("scenario", "assets", "BTC", "volatility", "80%"),
+    "scenario.venues.exchange.feed_cap=1M": (
+        *("scenario", "venues", "exchange", "feed_cap"),
+        "1M",
+    ),
+    "scenario.markets.exchange/BTC/spot.depth_1pct=90M": (
+        *("scenario", "markets", "exchange/BTC/spot", "depth_1pct"),
+        "90M",
+    ),
+    "scenario.buckets=5": ("scenario", "buckets", 5),
+    "scenario.books.usde_loops=null": ("scenario", "books", "usde_loops", None),
+    "scenario.makers.max_share=20%": ("scenario", "makers", "max_share", "20%"),
+    "scenario.shocks.outages=[]": ("scenario", "shocks", "outages", []),
     "scenario.depth_factor.BTC@others=2": ("scenario", "depth_factor", "BTC@others", 2.0),
 }
 
