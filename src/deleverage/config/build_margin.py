@@ -40,8 +40,8 @@ def tier_counts(config: Config, names: Names, every: Iterable[Rules]) -> tuple[i
     every = list(every)
     for spec in config.scenario.books.values():
         perps, collateral = slots(spec, names.numeraire)
-        tables = config.scenario.venues[spec.venue].maintenance
-        maintenance += [len(tables[asset]) for asset in perps if asset in tables]
+        held = [(spec.venue, asset) for asset in perps]
+        maintenance += [len(r.maintenance[e]) for r in every for e in held if e in r.maintenance]
         credit += [len(r.credit[spec.venue, a].tiers) for r in every for a in collateral]
     return max(maintenance), max(credit)
 
@@ -70,14 +70,14 @@ def build_margin(
         loan_rate[row] = venue.loan_maintenance
         perps, collateral = slots(spec, names.numeraire)
         for slot, asset in enumerate(perps):
-            if asset not in venue.maintenance:
+            if (spec.venue, asset) not in rules.maintenance:
                 config.source.refuse(
                     ("scenario", "venues", spec.venue, "maintenance"),
                     f"there is no maintenance rate for '{asset}', which book '{name}' holds",
                     "a rate or tiers for every perp that is held",
                     f"add `{asset}: 0.5%`",
                 )
-            slopes, constants = _padded(venue.maintenance[asset], tiers[0])
+            slopes, constants = _padded(rules.maintenance[spec.venue, asset], tiers[0])
             rate[slot, :, row], deduction[slot, :, row] = slopes, constants
         for slot, asset in enumerate(collateral):
             slopes, constants = _padded(rules.credit[spec.venue, asset].tiers, tiers[1])

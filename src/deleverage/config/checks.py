@@ -165,6 +165,14 @@ class Checker:
                             "other assets, as it is cash at price 1",
                             "remove it",
                         )
+            for asset, pledged in venue.collateral.items():
+                if pledged.admitted is not None:
+                    self.refuse(
+                        (*key, "collateral", asset, "admitted"),
+                        f"whether '{asset}' is admitted, at a venue that lists it",
+                        "admitted in a policy, which withdraws what the venue accepts",
+                        "remove it, or remove the asset from the venue's collateral",
+                    )
             for asset, rule in venue.index.items():
                 self._index(rule, asset, name, (*key, "index", asset))
             for scope in venue.leverage.cap or {}:
@@ -301,13 +309,39 @@ class Checker:
                 )
         for scope in entry.leverage.cap or {}:
             self.scope(scope, (*key, "leverage", "cap", scope))
+        for scope in entry.leverage.maintenance:
+            here = (*key, "leverage", "maintenance", scope)
+            self.scope(scope, here)
+            asset, _, venue = scope.partition("@")
+            perps = [(v, pair) for v, pair, kind in self.names.parts.values() if kind == "perp"]
+            if not any(pair == asset and venue in ("", v) for v, pair in perps):
+                self.refuse(
+                    here,
+                    f"maintenance of '{scope}', which no perp is written on",
+                    ", ".join(sorted({f"{pair}@{v}" for v, pair in perps})),
+                    "use one of these",
+                )
+        loops = [
+            book
+            for book in self.scenario.books.values()
+            if isinstance(book, LoanBook) and book.loop
+        ]
+        if entry.leverage.repledge is not None and not loops:
+            self.refuse(
+                (*key, "leverage", "repledge"),
+                "repledge where no book is a loop",
+                "repledge in a scenario with `loop: true` books",
+                "remove it",
+            )
         for scope in entry.scenario.depth_factor or {}:
             self.scope(scope, (*key, "scenario", "depth_factor", scope))
         for venue in entry.liquidation.by_venue:
             self.venue(venue, (*key, "liquidation", "by_venue", venue))
         for venue in entry.backstop:
             self.venue(venue, (*key, "backstop", venue))
-        capped = entry.leverage.cap is not None or entry.leverage.loop_cap is not None
+        leverage = entry.leverage
+        capped = leverage.cap is not None or leverage.loop_cap is not None
+        capped = capped or leverage.repledge is False
         if capped and entry.participation.kind == "hold":
             self.refuse(
                 (*key, "leverage"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from deleverage.config.build_margin import Margin, equity_and_maintenance
 
 HALVINGS = 60
 ROUNDS = 80
+DOUBLINGS = 20
+"""Positions grow to at most 2^20 of what they were."""
 
 
 @dataclass(frozen=True)
@@ -67,35 +69,74 @@ def margin_use(
     return np.where(equity < 0, np.inf, use)
 
 
-def respond(
-    books: Portfolios,
-    margin: Margin,
-    pledges: Pledges,
-    caps: np.ndarray,
-    baseline_use: np.ndarray,
-    uptake: float,
-    rescales: bool,
-) -> Response:
+@dataclass(frozen=True)
+class Terms:
+    """What a policy asks of positions, and how they may answer."""
+
+    margin: Margin  # its tables
+    pledges: Pledges  # its venue-wide caps on collateral
+    caps: np.ndarray  # leverage caps of the books, [B, 1]
+    admitted: np.ndarray  # 1 where the collateral may be pledged, [Jc, B]
+    uptake: float = 1.0  # of promotions, relative to the scenario
+    rescales: bool = True  # else positions are held
+    upward: bool = False  # and grow, too
+    migrates: float = 0.0  # share of what is forgone that moves to other venues
+
+
+def respond(books: Portfolios, terms: Terms, baseline_use: np.ndarray) -> Response:
     """Positions under a policy: margin use as under the baseline, then caps.
 
     Args:
         books: Compositions and baseline sizes.
-        margin: The policy's tables.
-        pledges: The policy's venue-wide caps on collateral.
-        caps: Leverage caps of the books, [B, 1].
+        terms: The policy's.
         baseline_use: Margin use under the baseline, [B, K].
-        uptake: Of promotions, relative to the scenario.
-        rescales: Whether positions respond; else they are held.
     """
-    own_funds = np.where(books.promoted[:, None], uptake, 1.0) * books.own_funds
-    grown = own_funds / np.where(books.own_funds > 0, books.own_funds, 1.0)
-    books = _with_accounts(books, books.accounts * np.where(books.own_funds > 0, grown, 1.0))
+    promoted = np.where(books.promoted[:, None], terms.uptake, 1.0)
+    return _answered(_grown(books, promoted), terms, baseline_use)
+
+
+def migrated(
+    books: Portfolios, response: Response, terms: Terms, baseline_use: np.ndarray, where: np.ndarray
+) -> Response:
+    """The response when a share of what books give up moves to others.
+
+    What moves brings own funds of its own: receivers grow in accounts and own funds alike.
+
+    Args:
+        books: Compositions and baseline sizes.
+        response: Without migration.
+        terms: The policy's.
+        baseline_use: Margin use under the baseline, [B, K].
+        where: Share of what each book gives up that each other book would take, [giver, taker].
+    """
+    promoted = np.where(books.promoted[:, None], terms.uptake, 1.0)
+    kept = size_of(books, response.own_funds, response.leverage)
+    moved = terms.migrates * forgone_by(books, response, promoted) @ where
+    growth = 1 + moved / np.where(kept > 0, kept, 1.0)
+    return _answered(_grown(books, promoted * growth[:, None]), terms, baseline_use)
+
+
+def size_of(books: Portfolios, own_funds: np.ndarray, leverage: np.ndarray) -> np.ndarray:
+    """Notional of the perps of each book, or its debt, [B]."""
+    return (own_funds * np.where(books.loan[:, None], leverage - 1, leverage)).sum(axis=1)
+
+
+def forgone_by(books: Portfolios, response: Response, promoted: np.ndarray | float) -> np.ndarray:
+    """What each book gives up of its notional or debt, at least 0, [B]."""
+    before = size_of(books, books.own_funds * promoted, books.leverage)
+    given_up = before - size_of(books, response.own_funds, response.leverage)
+    return np.where(given_up > 1e-9 * before, given_up, 0.0)
+
+
+def _answered(books: Portfolios, terms: Terms, baseline_use: np.ndarray) -> Response:
+    own_funds = books.own_funds
 
     def positions(granted: np.ndarray) -> tuple[np.ndarray, Sheets]:
         leverage = books.leverage
-        if rescales:
-            leverage = _rescaled(books, margin, granted, own_funds, baseline_use)
-            leverage = np.minimum(leverage, np.maximum(caps, np.where(books.loan[:, None], 1, 0)))
+        if terms.rescales:
+            leverage = _rescaled(books, terms, granted, baseline_use)
+            least = np.where(books.loan[:, None], 1, 0)
+            leverage = np.minimum(leverage, np.maximum(terms.caps, least))
         return leverage, balance_sheets(books, own_funds, leverage)
 
     granted = np.ones_like(books.collateral_weight)
@@ -103,38 +144,44 @@ def respond(
         # A tighter cap means smaller loans, which pledge less and loosen the cap: the map turns
         # around its fixed point, and halving the way to it converges.
         leverage, sheets = positions(granted)
-        following = pledges.granted(sheets.collateral)
+        following = terms.pledges.granted(sheets.collateral)
         if np.allclose(following, granted, rtol=1e-13, atol=0):
             break
         granted = 0.5 * (granted + following)
-    return Response(own_funds, leverage, sheets, pledges.granted(sheets.collateral))
+    counted = terms.pledges.granted(sheets.collateral)
+    if terms.rescales:  # what is not admitted is kept elsewhere
+        sheets = replace(sheets, collateral=sheets.collateral * terms.admitted[..., None])
+    return Response(own_funds, leverage, sheets, counted)
 
 
 def _rescaled(
-    books: Portfolios,
-    margin: Margin,
-    granted: np.ndarray,
-    own_funds: np.ndarray,
-    baseline_use: np.ndarray,
+    books: Portfolios, terms: Terms, granted: np.ndarray, baseline_use: np.ndarray
 ) -> np.ndarray:
-    """The largest scale up to 1 at which margin use is at most the baseline's, by bisection."""
+    """The largest scale at which margin use is at most the baseline's, by bisection.
+
+    Up to 1, or with `upward` beyond, where the baseline maintains anything.
+    """
 
     def use(scale: np.ndarray) -> np.ndarray:
-        return margin_use(books, margin, granted, own_funds, scaled(books, books.leverage, scale))
+        leverage = scaled(books, books.leverage, scale)
+        return margin_use(books, terms.margin, granted, books.own_funds, leverage)
 
-    low, high = np.zeros_like(books.leverage), np.ones_like(books.leverage)
     # Nothing is scaled for a rounding error; what is scaled ends on the safe side of the rule.
+    low, high = np.zeros_like(books.leverage), np.ones_like(books.leverage)
     whole = use(high) <= baseline_use * (1 + 1e-12)
-    if whole.all():
+    grows = whole & np.isfinite(baseline_use) & (baseline_use > 0) & terms.upward
+    if whole.all() and not grows.any():
         return books.leverage
+    for _ in range(DOUBLINGS if grows.any() else 0):
+        inside = grows & (use(high) <= baseline_use)
+        low, high = np.where(inside, high, low), np.where(inside, 2 * high, high)
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
         inside = use(middle) <= baseline_use
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return np.where(whole, books.leverage, scaled(books, books.leverage, low))
+    return np.where(whole & ~grows, books.leverage, scaled(books, books.leverage, low))
 
 
-def _with_accounts(books: Portfolios, accounts: np.ndarray) -> Portfolios:
-    from dataclasses import replace
-
-    return replace(books, accounts=accounts)
+def _grown(books: Portfolios, factor: np.ndarray) -> Portfolios:
+    """Books with more, or fewer, of the same accounts."""
+    return replace(books, own_funds=books.own_funds * factor, accounts=books.accounts * factor)

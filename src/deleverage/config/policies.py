@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deleverage.config.base import Model, Scoped
-from deleverage.config.quantities import Positive, Share, choice
+from deleverage.config.quantities import Positive, Share, choice, conflict
 from deleverage.config.rules import (
     BackstopRule,
     CollateralRule,
     IndexRule,
     LeverageRule,
     LiquidationChange,
+    MaintenanceTiers,
 )
 
 
@@ -29,13 +30,46 @@ class Marketing(Model):
     uptake: Share = 1.0
 
 
-ParticipationKind = Annotated[str, choice("rescale", "hold")]
+class LeverageLever(LeverageRule):
+    """Caps, whether loops may pledge what they bought, and maintenance tables of perps."""
+
+    repledge: bool | None = None  # false: loops are unwound to leverage 1
+    maintenance: dict[str, MaintenanceTiers] = Field(default_factory=dict)  # instead of the venues'
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LeverageLever:
+        if self.repledge is False and self.loop_cap is not None:
+            raise conflict(
+                "repledge: false with a loop_cap", "one of them", "remove one of the two"
+            )
+        return self
+
+
+ParticipationKind = Annotated[str, choice("rescale", "hold", "migrate")]
 
 
 class Participation(Model):
     """How initial positions answer to the rules."""
 
     kind: ParticipationKind = "rescale"
+    upward: bool = False  # positions grow, too, where a policy asks for less margin
+    share: Share | None = None  # of what is forgone, that moves to other venues
+
+    @model_validator(mode="after")
+    def _fits(self) -> Participation:
+        if self.upward and self.kind == "hold":
+            raise conflict(
+                "upward with `hold`, which keeps every position",
+                "upward with `rescale` or `migrate`",
+                "remove one of the two",
+            )
+        if (self.kind == "migrate") != (self.share is not None):
+            raise conflict(
+                f"{'no' if self.share is None else 'a'} share with `{self.kind}`",
+                "a share with `migrate`, and with it alone",
+                "write {kind: migrate, share: 50%}",
+            )
+        return self
 
 
 class ScenarioChange(Model):
@@ -67,7 +101,7 @@ class PolicySpec(Model):
 
     collateral: dict[str, CollateralRule] = Field(default_factory=dict)
     index: dict[str, IndexRule] = Field(default_factory=dict)
-    leverage: LeverageRule = LeverageRule()
+    leverage: LeverageLever = LeverageLever()
     liquidation: LiquidationLever = LiquidationLever()
     backstop: dict[str, BackstopRule] = Field(default_factory=dict)
     marketing: Marketing = Marketing()

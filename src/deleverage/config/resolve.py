@@ -21,6 +21,7 @@ class Credit:
 
     tiers: Lines  # (usd_from, ratio)
     cap: float  # USD; 1e30: none
+    admitted: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Rules:
 
     credit: Mapping[tuple[str, str], Credit]  # (venue, asset)
     index: Mapping[tuple[str, str], IndexWeights]
+    maintenance: Mapping[tuple[str, str], Lines]  # (venue, asset of a perp)
     leverage_cap: Mapping[tuple[str, str], float]  # (venue, asset of a perp)
     loop_cap: Mapping[str, float]
     liquidation: Mapping[str, LiquidationRule]
@@ -50,6 +52,8 @@ class Rules:
     depth_factor: Mapping[str, float]  # market label -> of all of its depth
     uptake: float
     rescales: bool
+    upward: bool
+    migrates: float  # share of what is forgone
 
 
 def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
@@ -64,7 +68,7 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             lookup(entry.leverage.cap, asset, venue),
         )
         leverage[venue, asset] = min((cap for cap in caps if cap is not None), default=NEVER)
-    loop = entry.leverage.loop_cap
+    loop = 1.0 if entry.leverage.repledge is False else entry.leverage.loop_cap
     return Rules(
         credit={
             (venue, asset): _credit(rule, entry, names, venue, asset)
@@ -76,6 +80,11 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
                 names, venues[venue].index.get(asset, IndexRule()), entry, venue, asset
             )
             for venue, asset in names.indices
+        },
+        maintenance={
+            (venue, asset): tiers
+            for venue, asset in perps
+            if (tiers := _maintenance(venues[venue].maintenance, entry, venue, asset)) is not None
         },
         leverage_cap=leverage,
         loop_cap={
@@ -95,7 +104,9 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
         },
         depth_factor=depth_factor,
         uptake=entry.marketing.uptake,
-        rescales=entry.participation.kind == "rescale",
+        rescales=entry.participation.kind != "hold",
+        upward=entry.participation.upward,
+        migrates=entry.participation.share or 0.0,
     )
 
 
@@ -108,6 +119,13 @@ def _depth_factor(entry: PolicySpec, names: Names, label: str) -> float:
     venue, pair, _ = names.parts[label]
     factor = lookup(entry.scenario.depth_factor, pair.partition("-")[0], venue)
     return 1.0 if factor is None else factor
+
+
+def _maintenance(
+    table: Mapping[str, Lines], entry: PolicySpec, venue: str, asset: str
+) -> Lines | None:
+    tiers = lookup(entry.leverage.maintenance, asset, venue)
+    return table.get(asset) if tiers is None else tiers
 
 
 def _credit(
@@ -125,6 +143,8 @@ def _credit(
     tiers: Lines = rule.tiers or ((0.0, 1.0 - (rule.haircut or 0.0)),)
     if rule.parity:
         tiers = ((0.0, 1.0),)
+    if rule.admitted is False:
+        return Credit(((0.0, 0.0),), NEVER, admitted=False)
     cap = NEVER
     if rule.cap is not None and rule.cap.usd is not None:
         cap = rule.cap.usd

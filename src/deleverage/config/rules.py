@@ -124,9 +124,17 @@ class CollateralRule(Model):
     tiers: CollateralTiers | None = None  # [usd_from, ratio] per account
     parity: bool | None = None  # treated as cash, whatever its haircut
     cap: Cap | None = None  # pledged on the venue in all
+    admitted: bool | None = None  # false: it counts nothing, and leaves the venue
 
     @model_validator(mode="after")
     def _one_way(self) -> CollateralRule:
+        others = self.model_fields_set - {"admitted"}
+        if self.admitted is False and others:
+            raise conflict(
+                f"admitted: false with {', '.join(sorted(others))}",
+                "admitted: false alone",
+                "remove one of the two",
+            )
         if self.haircut is not None and self.tiers is not None:
             raise conflict("haircut and tiers", "one of them", "remove one of the two")
         return self

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deleverage.config import build, load_config
+from deleverage.errors import ConfigError
 
 LIMITS = Path(__file__).parents[3] / "configs" / "limits"
 SMOKE = LIMITS.parent / "smoke.yaml"
@@ -112,3 +113,137 @@ def test_the_response_to_a_cap_is_a_fixed_point():
     leverage = sheets.collateral[0, 4, :3, 3] / held
     before = np.array([2.0, 3.0, 4.0])
     np.testing.assert_allclose(leverage, before / (1 + (1 - share) * (before - 1)), rtol=1e-7)
+
+
+def test_not_admitted_collateral_counts_nothing_and_leaves_the_venue():
+    built, sheets = books("smoke.yaml", "policies.x={collateral: {USDe: {admitted: false}}}")
+    assert not sheets.collateral[..., 3].any()
+    # Half of the longs' own funds was USDe: with half of the equity, half of the positions.
+    np.testing.assert_allclose(sheets.position[0, 0, :, 3], 0.5 * sheets.position[0, 0, :, 0])
+    np.testing.assert_array_equal(sheets.cash[0, :, 3], sheets.cash[0, :, 0])
+    # Loops have nothing to borrow on: 100M at leverage 2, 3, 4 in equal parts owed 200M.
+    np.testing.assert_allclose(sheets.cash[4, :, 3], 0, atol=1e-12)
+    assert built.policy_variables["open_interest_forgone"][3] == pytest.approx(2000)
+    assert built.policy_variables["credit_forgone"][3] == pytest.approx(200)
+    assert not built.policy.reporting.due_at_start[3]
+
+
+def test_held_positions_keep_collateral_that_counts_nothing():
+    texts = "policies.x={collateral: {USDe: {admitted: false}}, participation: {kind: hold}}"
+    built, sheets = books("smoke.yaml", texts)
+    np.testing.assert_array_equal(sheets.collateral[..., 3], sheets.collateral[..., 0])
+    assert not built.policy.margin.ratio[0, :, [0, 4], 0, 3].any()
+    assert built.policy.reporting.due_at_start[3]  # the loops owe and have nothing that counts
+
+
+def test_without_repledging_loops_are_unwound():
+    built, sheets = books("smoke.yaml", "policies.x={leverage: {repledge: false}}")
+    np.testing.assert_allclose(sheets.collateral[0, 4, :3, 3], 100 / 3)
+    np.testing.assert_allclose(sheets.cash[4, :, 3], 0, atol=1e-12)
+    np.testing.assert_array_equal(sheets.position[..., 3], sheets.position[..., 0])
+    assert built.policy_variables["credit_forgone"][3] == pytest.approx(200)
+    assert built.policy_variables["open_interest_forgone"][3] == 0
+
+
+def test_maintenance_tables_are_a_lever():
+    lever = "policies.x={leverage: {maintenance: {BTC@others: [[0, 1%], [2M, 4%]]}}}"
+    built, sheets = books("smoke.yaml", lever)
+    # Twice the rate on the others: half of the positions, each of 50k, all in the first tier.
+    np.testing.assert_allclose(sheets.position[0, 2:4, :, 3], 0.5 * sheets.position[0, 2:4, :, 0])
+    np.testing.assert_array_equal(sheets.position[0, :2, :, 3], sheets.position[0, :2, :, 0])
+    assert built.policy_variables["open_interest_forgone"][3] == pytest.approx(1000)
+    np.testing.assert_allclose(built.policy.margin.rate[0, :, 2, 0, 3], [0.01, 0.04])
+    np.testing.assert_allclose(built.policy.margin.deduction[0, :, 2, 0, 3], [0, 2 * 0.03])
+    np.testing.assert_allclose(built.policy.baseline_margin.rate[0, :, 2, 0, 3], [0.005, 0.005])
+
+
+def test_positions_grow_on_request():
+    texts = [f"policies.{name}={{leverage: {{maintenance: {{BTC@others: 0.25%}}}}" for name in "xy"]
+    built, sheets = books(
+        "smoke.yaml", texts[0] + ", participation: {upward: true}}", texts[1] + "}"
+    )
+    np.testing.assert_allclose(sheets.position[0, 2:4, :, 3], 2 * sheets.position[0, 2:4, :, 0])
+    np.testing.assert_array_equal(sheets.position[..., 4], sheets.position[..., 0])
+    # Longs of 2bn more on the others; nothing else changes.
+    assert built.policy_variables["open_interest_forgone"][3:] == pytest.approx([-2000, 0])
+    np.testing.assert_array_equal(sheets.position[0, :2, :, 3], sheets.position[0, :2, :, 0])
+
+
+@pytest.mark.parametrize("leverage", [1.5, 3.0])
+def test_a_loop_grows_when_its_haircut_goes(leverage):
+    haircut = 0.1
+    built, held, _ = loop(
+        0,
+        leverage,
+        "scenario.venues.v.collateral.A={haircut: 10%}",
+        "policies.p.participation.upward=true",
+    )
+    # (L' - 1) / 1 = (L - 1) / (1 - h L), with the same loan rate on both sides.
+    assert held == pytest.approx(1 + (leverage - 1) / (1 - haircut * leverage), rel=1e-10)
+    grown = 100 * (held - leverage)
+    assert built.policy_variables["credit_forgone"][1] == pytest.approx(-grown, rel=1e-9)
+
+
+MIGRATE = "leverage: {cap: {BTC@exchange: 2}}, participation: {kind: migrate, share: 40%}"
+
+
+def test_what_migrates_is_conserved():
+    built, sheets = books("smoke.yaml", f"policies.x={{{MIGRATE}}}")
+    longs, shorts = (
+        sheets.position[0, :4].sum(axis=1)[[0, 2]],
+        sheets.position[0, [1, 3]].sum(axis=1),
+    )
+    own = sheets.cash[0, :, 0] + sheets.collateral[0, 0, :, 0]
+    gone = 4000 - 2 * own.sum()  # every long of the exchange ends at leverage 2
+    assert longs[0, 3] == pytest.approx(2 * own.sum())
+    assert longs[1, 3] == pytest.approx(2000 + 0.4 * gone)
+    # Shorts at leverage 5 end at 2 and move as well: 3/5 of 3,800.
+    assert shorts[:, 3] == pytest.approx([-1520, -2000 - 0.4 * 2280])
+    assert built.policy_variables["open_interest_forgone"][3] == pytest.approx(0.6 * gone)
+    # Who arrives looks like who is there: accounts, own funds and top-up budgets grow alike.
+    growth = (2000 + 0.4 * gone) / 2000
+    for leaf in (sheets.position[0], sheets.cash, sheets.accounts, sheets.budget):
+        np.testing.assert_allclose(leaf[2, :, 3], growth * leaf[2, :, 0])
+    assert not built.policy.reporting.due_at_start[3]
+
+
+def test_all_or_nothing_may_migrate():
+    for share, forgone in (("0%", 1.0), ("100%", 0.0)):
+        built, _ = books("smoke.yaml", f"policies.x={{{MIGRATE.replace('40%', share)}}}")
+        capped, _ = books("smoke.yaml", "policies.x={leverage: {cap: {BTC@exchange: 2}}}")
+        given = built.policy_variables["open_interest_forgone"][3]
+        rescaled = capped.policy_variables["open_interest_forgone"][3]
+        assert given == pytest.approx(forgone * rescaled, abs=1e-9)
+
+
+def test_migrating_needs_somewhere_to_go():
+    everywhere = MIGRATE.replace("{BTC@exchange: 2}", "2")
+    with pytest.raises(
+        ConfigError, match=r"x.participation: nowhere to migrate to for 'exchange_l"
+    ):
+        books("smoke.yaml", f"policies.x={{{everywhere}}}")
+    loops = "leverage: {repledge: false}, participation: {kind: migrate, share: 1}"
+    with pytest.raises(ConfigError, match="nowhere to migrate to for 'usde_loops', which gives up"):
+        books("smoke.yaml", f"policies.x={{{loops}}}")
+
+
+REFUSED = {
+    "participation: {kind: migrate}": "no share with `migrate`",
+    "participation: {share: 10%}": "a share with `rescale`",
+    "participation: {kind: hold, upward: true}": "upward with `hold`",
+    "leverage: {repledge: false, loop_cap: 2}": "repledge: false with a loop_cap",
+    "leverage: {repledge: false}, participation: {kind: hold}": "a leverage cap with participation",
+    "leverage: {maintenance: {USDe: 1%}}": "maintenance of 'USDe', which no perp",
+    "collateral: {USDe: {admitted: false, haircut: 5%}}": "admitted: false with haircut",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_levers_without_effect_are_refused(text):
+    with pytest.raises(ConfigError, match=f"policies.x.*{REFUSED[text]}"):
+        books("smoke.yaml", f"policies.x={{{text}}}")
+
+
+def test_a_venue_lists_what_it_admits():
+    with pytest.raises(ConfigError, match=r"collateral\.USDe\.admitted: whether 'USDe' is adm"):
+        books("smoke.yaml", "scenario.venues.exchange.collateral.USDe={admitted: false}")
