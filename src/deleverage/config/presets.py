@@ -32,6 +32,40 @@ def order_book_profiles() -> Mapping[str, tuple[tuple[float, float], ...]]:
     }
 
 
+MAINTENANCE_TABLES = {"binance_usdm": "binance_usdm_margin_tiers"}
+CREDIT_TABLES = {"binance_collateral_ratio": "binance_collateral_ratio_tiers"}
+SOURCE = "source_file_in_A13Club_BinanceAnnouncement"
+"""Column of the announcement, a file of github.com/A13Club/BinanceAnnouncement."""
+
+
+@lru_cache(maxsize=1)
+def maintenance_tiers() -> Mapping[tuple[str, str], tuple[tuple[float, float], ...]]:
+    """Position in USD from which a rate holds, and the rate, by table and symbol."""
+    return _tiers(MAINTENANCE_TABLES, "symbol", "position_floor_usdt", "maintenance_margin_rate")
+
+
+@lru_cache(maxsize=1)
+def credit_tiers() -> Mapping[tuple[str, str], tuple[tuple[float, float], ...]]:
+    """Collateral in USD from which a ratio counts, and the ratio, by table and class."""
+    return _tiers(CREDIT_TABLES, "class", "tier_floor_usd", "collateral_ratio")
+
+
+def _tiers(
+    tables: Mapping[str, str], name: str, floor: str, value: str
+) -> Mapping[tuple[str, str], tuple[tuple[float, float], ...]]:
+    found: dict[tuple[str, str], tuple[tuple[float, float], ...]] = {}
+    for label, file in tables.items():
+        for row in table(file):
+            key = (label, _short(row[name]))
+            found[key] = (*found.get(key, ()), (float(row[floor]), float(row[value])))
+    return found
+
+
+def _short(name: str) -> str:
+    """A name without the examples in brackets behind it."""
+    return name.partition(" ")[0]
+
+
 def named(what: str, names: Iterable[str]) -> Reader:
     """One of some names; another is refused with the nearest."""
     known = list(names)
@@ -49,6 +83,14 @@ def named(what: str, names: Iterable[str]) -> Reader:
 def listed() -> list[dict[str, str]]:
     """Every preset: the key it is used under, its name, its source."""
     profiles = {row["profile"]: row["source"] for row in table("order_book_profiles")}
+    sources = {("impact", name): source for name, source in profiles.items()}
+    for key, tables, name in (
+        ("maintenance", MAINTENANCE_TABLES, "symbol"),
+        ("collateral", CREDIT_TABLES, "class"),
+    ):
+        for label, file in tables.items():
+            for row in table(file):
+                sources[key, f"{label} {_short(row[name])}"] = row[SOURCE]
     return [
-        {"key": "impact", "preset": name, "source": source} for name, source in profiles.items()
+        {"key": key, "preset": name, "source": source} for (key, name), source in sources.items()
     ]

@@ -10,7 +10,14 @@ from deleverage.config.models import Config
 from deleverage.config.names import Names
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import NEVER
-from deleverage.config.rules import CollateralRule, IndexRule, LiquidationRule
+from deleverage.config.rules import (
+    VALUATIONS,
+    CollateralRule,
+    IndexRule,
+    LiquidationRule,
+    MaintenanceTable,
+    MaintenanceTiers,
+)
 
 Lines = tuple[tuple[float, float], ...]
 
@@ -122,10 +129,10 @@ def _depth_factor(entry: PolicySpec, names: Names, label: str) -> float:
 
 
 def _maintenance(
-    table: Mapping[str, Lines], entry: PolicySpec, venue: str, asset: str
+    own: Mapping[str, MaintenanceTiers], entry: PolicySpec, venue: str, asset: str
 ) -> Lines | None:
-    tiers = lookup(entry.leverage.maintenance, asset, venue)
-    return table.get(asset) if tiers is None else tiers
+    tiers = lookup(entry.leverage.maintenance, asset, venue) or own.get(asset)
+    return tiers.rows if isinstance(tiers, MaintenanceTable) else tiers
 
 
 def _credit(
@@ -137,12 +144,10 @@ def _credit(
         if change is None:
             continue
         values = {name: getattr(change, name) for name in change.model_fields_set}
-        if values.get("haircut") is not None or values.get("tiers") is not None:
-            values = {"haircut": None, "tiers": None, "parity": False} | values
+        if any(values.get(name) is not None for name in VALUATIONS):
+            values = dict.fromkeys((*VALUATIONS, "schedule")) | {"parity": False} | values
         rule = rule.model_copy(update=values)
-    tiers: Lines = rule.tiers or ((0.0, 1.0 - (rule.haircut or 0.0)),)
-    if rule.parity:
-        tiers = ((0.0, 1.0),)
+    tiers: Lines = ((0.0, 1.0),) if rule.parity else rule.lines
     if rule.admitted is False:
         return Credit(((0.0, 0.0),), NEVER, admitted=False)
     cap = NEVER

@@ -5,9 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
 
 from deleverage.config.base import Model, Scoped
+from deleverage.config.presets import (
+    CREDIT_TABLES,
+    MAINTENANCE_TABLES,
+    credit_tiers,
+    maintenance_tiers,
+    named,
+)
 from deleverage.config.quantities import (
     AtLeastOne,
     Band,
@@ -58,8 +65,27 @@ class IndexRule(Model):
         return self
 
 
+Rows = tuple[tuple[Money, Share], ...]
+
+
+class MaintenanceTable(Model):
+    """A maintenance table that a venue published."""
+
+    table: Annotated[str, choice(*MAINTENANCE_TABLES)]
+    symbol: Annotated[str, named("symbol", [symbol for _, symbol in maintenance_tiers()])]
+
+    @property
+    def rows(self) -> Rows:
+        """Its rows, [usd_from, rate]."""
+        return maintenance_tiers()[self.table, self.symbol]
+
+
 def _tiers(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [[0, value]]
+    return value if isinstance(value, list | tuple | dict | Model) else [[0, value]]
+
+
+def _kind_of_tiers(value: Any) -> str:
+    return "table" if isinstance(value, dict | Model) else "rows"
 
 
 def _from_zero(rows: tuple[tuple[float, float], ...]) -> None:
@@ -90,8 +116,13 @@ def _falling(rows: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float]
     return rows
 
 
-Rows = tuple[tuple[Money, Share], ...]
-MaintenanceTiers = Annotated[Rows, BeforeValidator(_tiers), AfterValidator(_rising)]
+MaintenanceTiers = Annotated[
+    Annotated[Annotated[Rows, AfterValidator(_rising)], Tag("rows")]
+    | Annotated[MaintenanceTable, Tag("table")],
+    Discriminator(_kind_of_tiers),
+    BeforeValidator(_tiers),
+]
+"""One rate, rows [usd_from, rate] per account, or the table of a venue."""
 CollateralTiers = Annotated[Rows, AfterValidator(_falling)]
 
 
@@ -117,11 +148,17 @@ class CapRule(Model):
 Cap = Annotated[CapRule, BeforeValidator(_cap)]
 
 
+VALUATIONS = ("haircut", "tiers", "table")
+"""Ways to say what collateral counts for."""
+
+
 class CollateralRule(Model):
     """What a unit of collateral counts for."""
 
     haircut: Share | None = None
     tiers: CollateralTiers | None = None  # [usd_from, ratio] per account
+    table: Annotated[str, choice(*CREDIT_TABLES)] | None = None  # that a venue published
+    schedule: Annotated[str, named("schedule", [name for _, name in credit_tiers()])] | None = None
     parity: bool | None = None  # treated as cash, whatever its haircut
     cap: Cap | None = None  # pledged on the venue in all
     admitted: bool | None = None  # false: it counts nothing, and leaves the venue
@@ -135,9 +172,23 @@ class CollateralRule(Model):
                 "admitted: false alone",
                 "remove one of the two",
             )
-        if self.haircut is not None and self.tiers is not None:
-            raise conflict("haircut and tiers", "one of them", "remove one of the two")
+        ways = [name for name in VALUATIONS if getattr(self, name) is not None]
+        if len(ways) > 1:
+            raise conflict(" and ".join(ways), "one of them", "remove one of the two")
+        if (self.table is None) != (self.schedule is None):
+            raise conflict(
+                "one of table and schedule without the other",
+                "a table with the schedule in it that applies",
+                "write {table: binance_collateral_ratio, schedule: asset_class_7}",
+            )
         return self
+
+    @property
+    def lines(self) -> Rows:
+        """Rows [usd_from, ratio] per account, parity left aside."""
+        if self.table is not None and self.schedule is not None:
+            return credit_tiers()[self.table, self.schedule]
+        return self.tiers or ((0.0, 1.0 - (self.haircut or 0.0)),)
 
 
 class LeverageRule(Model):
