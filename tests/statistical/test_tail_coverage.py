@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.stats import norm
+from scipy.stats import genpareto, norm
 
 from deleverage.analysis import order_statistics, tail
 
@@ -159,3 +159,24 @@ def test_weighted_intervals_cover():
                 covered[name] += int(coverage(result, truths[name]))
     for name, count in covered.items():
         assert 0.93 <= count / REPEATS <= 0.97, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("of", "truth"), [("quantile", 0.1989090022), ("expected_shortfall", 0.2912985746)]
+)
+def test_profile_likelihood_covers_beyond_the_sample(of, truth):
+    # validation.md: 10,000 values of which 5% on average exceed u = .05 by beta = .02, xi = .3
+    rng = np.random.default_rng(9)
+    above = rng.random((REPEATS, 10_000)) < 0.05
+    excesses = genpareto.rvs(0.3, scale=0.02, size=above.shape, random_state=rng)
+    x = repeats(np.where(above, 0.05 + excesses, 0.05 * rng.random(above.shape)))
+    found = tail.peaks_over_threshold(x, 0.999, of, threshold=0.05)
+    assert 0.93 <= coverage(found, truth) <= 0.97
+    spread = float(found.estimate.std(ddof=1))
+    assert float(found.standard_error.mean()) == pytest.approx(spread, rel=0.15)
+
+
+def test_hill_interval_covers():
+    x = repeats(1 / np.random.default_rng(10).random((REPEATS, 4000)) ** 0.5)
+    assert 0.93 <= coverage(tail.tail_index(x, 0.05), 2.0) <= 0.97

@@ -16,6 +16,7 @@ import numpy as np
 
 from deleverage.analysis import order_statistics
 from deleverage.analysis.estimate import (
+    LEAST_TAIL_POINTS,
     Estimate,
     Sample,
     error_of_mean,
@@ -32,6 +33,8 @@ class Measure(ABC):
 
     name: ClassVar[str]
     method: ClassVar[str]
+    least_points: ClassVar[float] = LEAST_TAIL_POINTS
+    """Support below which the sample is called too thin."""
 
     @abstractmethod
     def estimate(self, sample: Sample, level: float) -> Estimate:

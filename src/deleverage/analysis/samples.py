@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,6 +58,25 @@ class Gathered:
         self._weights = _weights(self._outcomes[0])
         self.support = math.inf
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions other than `path`."""
+        return self._shape
+
+    @property
+    def dims(self) -> tuple[Hashable, ...]:
+        """Their names."""
+        return self._outcomes[0].dims[:-1]
+
+    @property
+    def coords(self) -> dict[Hashable, xr.DataArray]:
+        """Labels that do not vary over paths."""
+        return {
+            name: coord
+            for name, coord in self._outcomes[0].coords.items()
+            if "path" not in coord.dims and name not in ("status", "log_weight")
+        }
+
     def samples(self) -> Iterator[tuple[Place, Sample]]:
         """Each place with its sample, NaN left out."""
         for place, row in rows(self._outcomes[0]):
@@ -86,12 +105,7 @@ class Gathered:
         import xarray as xr
 
         x = self._outcomes[0]
-        dims = x.dims[:-1]
-        kept = {
-            name: coord
-            for name, coord in x.coords.items()
-            if "path" not in coord.dims and name not in ("status", "log_weight")
-        }
+        dims = self.dims
         unit = {"units": x.attrs["units"]} if "units" in x.attrs else {}
         data = {
             ("estimate" if name == "value" else name): (dims, numbers, unit)
@@ -101,7 +115,7 @@ class Gathered:
         data["paths"] = (dims, self._paths, {})
         data["missing"] = (dims, missing, {})
         data["flagged"] = (dims, self._flagged(), {})
-        result = xr.Dataset(data, coords=kept)
+        result = xr.Dataset(data, coords=self.coords)
         if x.name is not None:
             result.attrs["variable"] = str(x.name)
         if missing.any():

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deleverage.analysis.estimate import (
-    LEAST_TAIL_POINTS,
     NOTHING,
     Estimate,
     Sample,
@@ -38,7 +37,14 @@ from deleverage.analysis.measures import (
     Tail,
     paired_shares,
 )
+from deleverage.analysis.peaks import (
+    PEAK_SHARE,
+    PeakMeasure,
+    PeaksOverThreshold,
+    TailIndex,
+)
 from deleverage.analysis.samples import Gathered, gather, require_paths
+from deleverage.analysis.thresholds import threshold_diagnostics
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,8 +57,11 @@ __all__ = [
     "mean",
     "measure",
     "paired",
+    "peaks_over_threshold",
     "probability",
     "quantile",
+    "tail_index",
+    "threshold_diagnostics",
 ]
 
 
@@ -98,6 +107,42 @@ def probability(
         RunError: There are fewer than two paths.
     """
     return measure(x, Probability(above, below), level)
+
+
+def peaks_over_threshold(
+    x: xr.DataArray,
+    q: float,
+    of: PeakMeasure = "quantile",
+    share: float = PEAK_SHARE,
+    threshold: float | None = None,
+    tail: Tail = "upper",
+    level: float = 0.95,
+) -> xr.Dataset:
+    """The quantile or expected shortfall of level q from a generalised Pareto tail.
+
+    It reaches beyond what the sample can rank, if the law holds: look at `threshold_diagnostics`
+    first. NaN where there are fewer than 30 peaks, where the level lies below the threshold, and
+    the error where the shape is at the edge of what can be estimated.
+
+    Args:
+        x: An outcome with the dimension `path`.
+        q: Level; with `tail="lower"`, 1 - q is the share below.
+        of: "quantile" or "expected_shortfall".
+        share: Share of the values taken as peaks, where no threshold is given.
+        threshold: The threshold, in the unit of the outcome.
+        tail: Which tail is the bad one.
+        level: Level of the profile likelihood interval.
+
+    Raises:
+        ConfigError: A level outside (0, 1), or q inside the threshold.
+        RunError: There are fewer than two paths.
+    """
+    return measure(x, PeaksOverThreshold(q, of, tail, share, threshold), level)
+
+
+def tail_index(x: xr.DataArray, share: float = PEAK_SHARE, level: float = 0.95) -> xr.Dataset:
+    """Hill's index of the upper tail over its largest values; NaN where they are not positive."""
+    return measure(x, TailIndex(share), level)
 
 
 def measure(x: xr.DataArray, what: Measure, level: float = 0.95) -> xr.Dataset:
@@ -220,13 +265,13 @@ def _finish(result: Gathered, what: Measure, level: float, name: str, method: st
     for key in ("q", "tail", "above", "below"):
         if getattr(what, key, None) is not None:
             dataset.attrs[key] = getattr(what, key)
-    if result.support < LEAST_TAIL_POINTS:
+    if result.support < what.least_points:
         dataset.attrs["thin_tail"] = (
             f"only {result.support:.3g} points lie beyond the level {dataset.attrs['q']}"
         )
         warnings.warn(
             f"{name} at level {dataset.attrs['q']} rests on {result.support:.3g} points of the "
-            f"sample, fewer than {LEAST_TAIL_POINTS}; run more paths or take a level nearer the "
+            f"sample, fewer than {what.least_points:g}; run more paths or take a level nearer the "
             "middle.",
             ThinTailWarning,
             stacklevel=4,
