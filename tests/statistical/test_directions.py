@@ -1,0 +1,79 @@
+"""Which way each suspect and remedy of 10 October pushes, paired on common draws: `slow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import deleverage as dl
+
+CONFIG = Path(__file__).parents[2] / "configs/directions.yaml"
+PATHS = 1024
+ERRORS = 4.0
+"""Standard errors that a difference must be away from zero: by chance once in 30,000."""
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """The real scenario under one change at a time."""
+    return dl.simulate(dl.load_config(CONFIG), paths=PATHS)
+
+
+def amount(outcomes, policy, name):
+    """An outcome of every path; a market's trough by its label."""
+    found = outcomes.sel(policy=policy)
+    if "/" in name:
+        return np.asarray(found.trough_price.sel(market=name), np.float64)
+    values = found[name]
+    return np.asarray(values.sum([d for d in values.dims if d != "path"]), np.float64)
+
+
+def difference(outcomes, name, policy, other="baseline"):
+    """Mean of the paired difference in its standard errors."""
+    change = amount(outcomes, policy, name) - amount(outcomes, other, name)
+    return change.mean() / (change.std(ddof=1) / np.sqrt(PATHS))
+
+
+# (what is worse, against what)
+WORSE = [
+    ("baseline", "half_own_book"),
+    ("half_own_book", "no_own_book"),
+    ("baseline", "open_gate"),
+    ("shut_gate", "baseline"),
+    ("baseline", "no_loops"),
+    ("double_loops", "baseline"),
+    ("thin_books", "baseline"),
+    ("baseline", "deep_books"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("worse", "better"), WORSE)
+def test_it_deepens_the_depeg_and_raises_wrongful_losses(outcomes, worse, better):
+    assert difference(outcomes, "exchange/USDe/spot", worse, better) < -ERRORS
+    for name in ("wrongful_liquidations", "compensation", "bad_debt"):
+        assert difference(outcomes, name, worse, better) > ERRORS, name
+
+
+@pytest.mark.slow
+def test_a_redemption_index_with_a_floor_cuts_compensation_and_little_else(outcomes):
+    def ratio(name):
+        remedy, before = (
+            amount(outcomes, policy, name).mean() for policy in ("redemption_and_floor", "baseline")
+        )
+        return remedy / before
+
+    assert ratio("compensation") < 0.2
+    assert abs(ratio("exchange/BTC/perp") - 1) < 0.1
+    assert abs(ratio("liquidated_notional") - 1) < 0.1
+    for name in ("bad_debt", "missed_loss"):
+        assert mean_change(outcomes, name) <= 0, name
+
+
+def mean_change(outcomes, name):
+    """Mean change under the remedy, USD millions."""
+    return np.mean(
+        amount(outcomes, "redemption_and_floor", name) - amount(outcomes, "baseline", name)
+    )
