@@ -33,6 +33,7 @@ from reference_margin import (
     prices_taken,
     publish_indices,
     raw_indices,
+    redemption_seen,
     reference_prices,
     sale_prices,
     top_up,
@@ -47,10 +48,13 @@ from reference_trading import (
     fill_collateral,
     fill_perps,
     perp_orders,
+    realise_variance,
     redemption_trade,
     resilience,
     settle_collateral,
     settle_perps,
+    starting_log_prices,
+    thin_books,
     trade,
 )
 from reference_world import (
@@ -203,14 +207,16 @@ def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
 def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
     """One pass of the stages; `history` holds stage 1 of all steps and receives all the others."""
     log_fundamental = history.log_fundamental[t]
+    seen = redemption_seen(maps, rules, history.log_fundamental, t)
+    thin_books(rules, state, history, t)
     history.position_before[t] = state.position_left
     history.collateral_before[t] = state.collateral_left
     history.taken_over[t] = state.taken_over
 
     price = book_prices(maps, log_fundamental, state.displacement)
     reference = reference_prices(maps, price)
-    raw = raw_indices(maps, rules, log_fundamental, price, reference)
-    index = publish_indices(maps, rules, state, log_fundamental, reference, raw)
+    raw = raw_indices(maps, rules, seen, price, reference)
+    index = publish_indices(maps, rules, state, seen, reference, raw)
     history.price[t] = price
     history.reference[t] = reference
     history.raw_index[t] = raw
@@ -228,6 +234,8 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     history.price_after[t] = book_prices(maps, log_fundamental, state.displacement)
     settle_bankruptcies(maps, rules, state, history, t)
 
+    if feedback != 0.0:
+        realise_variance(maps, rules, state, log_fundamental)
     state.last_price[:] = history.price_after[t]
     history.cash[t] = state.cash
     history.position_left[t] = state.position_left
@@ -262,6 +270,9 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
         maker_units,
         maker_cash,
         rules.fund.copy(),
+        np.full(rules.clamp.shape[0], np.nan),
+        rules.normal_variance.copy(),
+        starting_log_prices(maps, feedback * rules.displacement),
     )
 
 

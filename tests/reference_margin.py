@@ -89,10 +89,22 @@ def redemption_price(maps: Maps, log_fundamental: np.ndarray, entry: int) -> flo
     return math.exp(log_fundamental[maps.entry_asset[entry]])
 
 
+def redemption_seen(
+    maps: Maps, rules: Rules, log_fundamental: np.ndarray, t: int
+) -> np.ndarray:
+    """What each venue takes for the redemption price: that of some steps ago [I]."""
+    seen = np.ones(maps.entry_asset.shape[0])
+    for i in range(seen.shape[0]):
+        then = t - int(rules.delay[i])
+        if then >= 0:
+            seen[i] = redemption_price(maps, log_fundamental[then], i)
+    return seen
+
+
 def raw_indices(
     maps: Maps,
     rules: Rules,
-    log_fundamental: np.ndarray,
+    seen: np.ndarray,
     price: np.ndarray,
     reference: np.ndarray,
 ) -> np.ndarray:
@@ -104,7 +116,7 @@ def raw_indices(
                 raw[i] += rules.weight[s, i] * price[maps.sources[i, s]]
         if not math.isnan(reference[i]):
             raw[i] += rules.reference_weight[i] * reference[i]
-        raw[i] += rules.redemption_weight[i] * redemption_price(maps, log_fundamental, i)
+        raw[i] += rules.redemption_weight[i] * seen[i]
     return raw
 
 
@@ -112,11 +124,11 @@ def publish_indices(
     maps: Maps,
     rules: Rules,
     state: State,
-    log_fundamental: np.ndarray,
+    seen: np.ndarray,
     reference: np.ndarray,
     raw: np.ndarray,
 ) -> np.ndarray:
-    """Clamp, EMA, floor: what the venue publishes [I]."""
+    """Clamp, EMA, move limit, floor: what the venue publishes [I]."""
     index = np.empty(raw.shape[0])
     for i in range(raw.shape[0]):
         clamped = raw[i]
@@ -127,8 +139,12 @@ def publish_indices(
         if math.isnan(state.smoothed_index[i]):  # the first step
             state.smoothed_index[i] = raw[i]
         state.smoothed_index[i] += rules.smoothing[i] * (clamped - state.smoothed_index[i])
-        floor = rules.floor[i] * redemption_price(maps, log_fundamental, i)
-        index[i] = max(state.smoothed_index[i], floor)
+        value, last = state.smoothed_index[i], state.published[i]
+        if not math.isnan(last):
+            most = last * rules.move_limit[i] * maps.step
+            value = min(max(value, last - most), last + most)
+        index[i] = max(value, rules.floor[i] * seen[i])
+        state.published[i] = index[i]
     return index
 
 

@@ -129,6 +129,38 @@ def collateral_orders(
 # Stage 7: impact
 
 
+def thin_books(rules: Rules, state: State, history: History, t: int) -> None:
+    """Liquidity falls where a market has moved more than it usually does."""
+    for m in range(state.variance.shape[0]):
+        excess = max(0.0, state.variance[m] / rules.normal_variance[m] - 1.0)
+        left = 1.0 / (1.0 + rules.thinning[m] * excess)
+        history.liquidity[t, m] *= max(left, rules.least_depth[m])
+
+
+def log_price_of(maps: Maps, log_fundamental: np.ndarray, y: np.ndarray, m: int) -> float:
+    """Log price of a book in USD."""
+    quote = maps.market_quote[m]
+    return log_fundamental[maps.market_asset[m]] - y[m] - (y[quote] if quote >= 0 else 0.0)
+
+
+def starting_log_prices(maps: Maps, y: np.ndarray) -> np.ndarray:
+    """Log prices before the first draw [M]."""
+    at_par, found = np.zeros(maps.is_pegged.shape[0]), np.empty(y.shape[0])
+    for m in range(found.shape[0]):
+        found[m] = log_price_of(maps, at_par, y, m)
+    return found
+
+
+def realise_variance(
+    maps: Maps, rules: Rules, state: State, log_fundamental: np.ndarray
+) -> None:
+    """Averages the squared log return since the end of the step before, per minute."""
+    for m in range(state.variance.shape[0]):
+        log_price = log_price_of(maps, log_fundamental, state.displacement, m)
+        squared = (log_price - state.last_log_price[m]) ** 2 / maps.step
+        state.variance[m] += rules.variance_smoothing[m] * (squared - state.variance[m])
+        state.last_log_price[m] = log_price
+
 def trade(
     maps: Maps,
     rules: Rules,

@@ -6,6 +6,7 @@ leaf a contiguous float64 array. NumPy only, and nothing of the kernel.
 
 from __future__ import annotations
 
+import types
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,12 @@ class Rules(NamedTuple):
     clamp: np.ndarray  # [I]
     smoothing: np.ndarray  # [I]
     floor: np.ndarray  # [I]
+    move_limit: np.ndarray  # [I]
+    delay: np.ndarray  # [I] steps
+    thinning: np.ndarray  # [M]
+    normal_variance: np.ndarray  # [M]
+    variance_smoothing: np.ndarray  # [M]
+    least_depth: np.ndarray  # [M]
     basis_smoothing: np.ndarray  # [M]
     margin: Margin
     baseline_margin: Margin
@@ -199,9 +206,9 @@ def maps_of(layout: Any) -> Maps:
     )
 
 
-def given(leaf: Any, policy: int, *shape: int) -> np.ndarray:
-    """A leaf of one policy, or ones where its mechanism is off in every policy."""
-    return np.ones(shape) if leaf is None else floats(leaf[..., policy])
+def given(leaf: Any, policy: int, *shape: int, fill: float = 1.0) -> np.ndarray:
+    """A leaf of one policy, or what stands for none where its mechanism is off in all of them."""
+    return np.full(shape, fill) if leaf is None else floats(leaf[..., policy])
 
 
 def margin_of(rules: Any, policy: int) -> Margin:
@@ -219,6 +226,9 @@ def rules_of(policies: Any, policy: int) -> Rules:
     """One entry of the policy axis, without the axes that are kept for broadcasting."""
     books, index, healing = policies.books, policies.index, policies.healing
     liquidation, impact = policies.liquidation, policies.impact
+    off = types.SimpleNamespace(strength=None, normal=None, smoothing=None, least=None)
+    thinning = policies.thinning or off
+    entries, markets = index.floor.shape[0], impact.depth.shape[0]
     return Rules(
         position=floats(books.position[..., policy]),
         entry=floats(books.entry[..., 0, policy]),
@@ -232,6 +242,12 @@ def rules_of(policies: Any, policy: int) -> Rules:
         clamp=floats(index.clamp[..., policy]),
         smoothing=floats(index.smoothing[..., policy]),
         floor=floats(index.floor[..., policy]),
+        move_limit=given(index.move_limit, policy, entries, fill=1e30),
+        delay=given(index.delay, policy, entries, fill=0.0),
+        thinning=given(thinning.strength, policy, markets, fill=0.0),
+        normal_variance=given(thinning.normal, policy, markets),
+        variance_smoothing=given(thinning.smoothing, policy, markets),
+        least_depth=given(thinning.least, policy, markets),
         basis_smoothing=floats(index.basis_smoothing[..., policy]),
         margin=margin_of(policies.margin, policy),
         baseline_margin=margin_of(policies.baseline_margin, policy),
@@ -244,9 +260,9 @@ def rules_of(policies: Any, policy: int) -> Rules:
         depth=floats(impact.depth[..., policy]),
         sensitivity=floats(impact.sensitivity[..., policy]),
         displacement=floats(impact.displacement[..., policy]),
-        reach=given(impact.reach, policy, impact.depth.shape[0]),
-        distance=given(impact.distance, policy, 0, impact.depth.shape[0]),
-        units=given(impact.units, policy, 0, impact.depth.shape[0]),
+        reach=given(impact.reach, policy, markets),
+        distance=given(impact.distance, policy, 0, markets),
+        units=given(impact.units, policy, 0, markets),
         resilience_half_life=floats(healing.resilience_half_life[..., policy]),
         basis_half_life=floats(healing.basis_half_life[..., policy]),
         arbitrage_half_life=floats(healing.arbitrage_half_life[..., policy]),
@@ -314,6 +330,9 @@ class State(NamedTuple):
     maker_units: np.ndarray  # [M]
     maker_cash: np.ndarray  # [M]
     fund: np.ndarray  # [V]
+    published: np.ndarray  # [I] last published index, NaN before the first
+    variance: np.ndarray  # [M]
+    last_log_price: np.ndarray  # [M] after stage 8 of the step before
 
 
 class History(NamedTuple):

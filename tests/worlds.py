@@ -17,6 +17,7 @@ from deleverage.policy import (
     MarginRules,
     Policy,
     Reporting,
+    ThinningRules,
     TopUpRules,
 )
 from deleverage.state import Draws
@@ -525,7 +526,29 @@ FULL_LAYOUT = dataclasses.replace(
         dataclasses.replace(market, impact=IMPACTS.get(number, "linear"))
         for number, market in enumerate(RANDOM_LAYOUT.markets)
     ),
+    delay_steps=5,
 )
+
+
+def full_index(rng: np.random.Generator, index: IndexRules) -> IndexRules:
+    """Limited moves and late redemption prices, in some policies and entries."""
+    shape = index.floor.shape
+    return dataclasses.replace(
+        index,
+        move_limit=rng.choice([NEVER, 0.2, 0.02], shape) * rng.uniform(0.8, 1.2, shape),
+        delay=rng.choice([0.0, 1.0, 3.0, 5.0], shape),
+    )
+
+
+def full_thinning(rng: np.random.Generator, impact: ImpactRules) -> ThinningRules:
+    """Depth that falls with volatility, on some books."""
+    shape = impact.depth.shape
+    return ThinningRules(
+        strength=rng.choice([0.0, 0.02, 0.2], shape) * rng.uniform(0.5, 1.5, shape),
+        normal=rng.uniform(0.02, 0.1, shape) ** 2,
+        smoothing=rng.uniform(0.1, 1.0, shape),
+        least=rng.uniform(0.1, 0.5, shape),
+    )
 
 
 def full_impact(rng: np.random.Generator, impact: ImpactRules) -> ImpactRules:
@@ -547,7 +570,12 @@ def full_world(
     world, policy = random_world(seed, policies, law)
     rng = np.random.default_rng([seed, policies, 1])
     world = dataclasses.replace(world, layout=FULL_LAYOUT)
-    return world, dataclasses.replace(policy, impact=full_impact(rng, policy.impact))
+    return world, dataclasses.replace(
+        policy,
+        impact=full_impact(rng, policy.impact),
+        index=full_index(rng, policy.index),
+        thinning=full_thinning(rng, policy.impact),
+    )
 
 
 def random_draws(world: World, paths: int, seed: int) -> Draws:

@@ -34,6 +34,8 @@ class IndexRules(eqx.Module):
     smoothing: Any  # [I, policy] EMA weight of the newest value; 1: none
     floor: Any  # [I, policy] share of the redemption price; 0: none
     basis_smoothing: Any  # [M, policy] EMA weight of the perp basis in a `median` mark
+    move_limit: Any = None  # [I, policy] per minute, against the last published price; 1e30: none
+    delay: Any = None  # [I, policy] whole steps by which the redemption price is seen late
 
 
 class MarginRules(eqx.Module):
@@ -77,6 +79,15 @@ class ImpactRules(eqx.Module):
     units: Any = None  # [N, M, policy] of `profile`: USD millions at the start up to there
 
 
+class ThinningRules(eqx.Module):
+    """Depth that falls with realised volatility."""
+
+    strength: Any  # [M, policy] depth is cut by 1 + strength * excess variance; 0: not at all
+    normal: Any  # [M, policy] variance of log returns per minute up to which nothing is cut
+    smoothing: Any  # [M, policy] EMA weight of the newest squared return
+    least: Any  # [M, policy] share of depth that stays whatever the variance
+
+
 class HealingRules(eqx.Module):
     """What brings prices back."""
 
@@ -114,3 +125,4 @@ class Policy(eqx.Module):
     healing: HealingRules
     backstop: BackstopRules
     reporting: Reporting
+    thinning: ThinningRules | None = None  # None: off in every policy

@@ -63,6 +63,13 @@ class Orders(eqx.Module):
     sold: Any  # [Jc, B, K, column] units of collateral
 
 
+class Volatility(eqx.Module):
+    """How much markets have moved of late."""
+
+    variance: Any  # [M, column] EMA of squared log returns, per minute
+    log_price: Any  # [M, column] after stage 8 of the step before
+
+
 class Markets(eqx.Module):
     """Order books, published prices and the market makers' side of the perps."""
 
@@ -72,6 +79,9 @@ class Markets(eqx.Module):
     basis: Any  # [M, column] EMA of perp minus index
     maker_units: Any  # [M, column] market makers' perp inventory
     maker_cash: Any  # [M, column]
+    published_index: Any = None  # [I, column] of the step before, where a policy limits its moves
+    redemption: Any = None  # [L, I, column] redemption prices of the last steps, a ring
+    volatility: Volatility | None = None  # where depth falls with it
 
 
 class State(eqx.Module):

@@ -84,6 +84,7 @@ class Layout:
     draw_step: float  # minutes, `step` is a multiple of it
     window_steps: int  # steps in the sliding window of `peak_window_share`
     thresholds: tuple[float, ...] = (0.99, 0.95, 0.90)
+    delay_steps: int = 0  # longest delay of a redemption price in any policy
 
 
 class Macro(eqx.Module):

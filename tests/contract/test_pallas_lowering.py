@@ -150,7 +150,7 @@ def stages(world: Stressed) -> dict[str, tuple[Callable[..., Any], tuple]]:
             (given.fundamental, state.markets.displacement),
         ),
         "index": (
-            lambda r, m, p, f, t: publish(layout, maps, r, m, p, f, t == 0),
+            lambda r, m, p, f, t: publish(layout, maps, r, m, p, f, t),
             (policy.index, state.markets, w.price, given.fundamental, given.t),
         ),
         "margin": (margins, (policy, state.accounts, published, given.gate_open)),

@@ -23,7 +23,7 @@ seeds = st.integers(0, 2**31 - 1)
 
 @eqx.filter_jit
 def published(rules, markets, price, redemption, first):
-    return publish(LAYOUT, maps_of(LAYOUT), rules, markets, price, redemption, first)
+    return publish(LAYOUT, maps_of(LAYOUT), rules, markets, price, redemption, 1 - first)
 
 
 def at_random(seed: int) -> tuple:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -28,6 +29,8 @@ class Published(NamedTuple):
     fair_price: Array  # [I, column] redemption or reference price: the venue's own rules left out
     smoothed_index: Array  # [I, column] next state
     basis: Array  # [M, column] next state
+    last_index: Array | None = None  # [I, column] next state
+    redemption: Array | None = None  # [L, I, column] next state
 
 
 def publish(
@@ -37,7 +40,7 @@ def publish(
     markets: Markets,
     price: Array,
     redemption_price: Array,
-    first: Array,
+    t: Array,
 ) -> Published:
     """Form the index prices, then the marks.
 
@@ -48,24 +51,33 @@ def publish(
         markets: State of the order books (EMAs, last prices).
         price: Stage-2 prices, `[market, column]`.
         redemption_price: What the issuer pays (the fundamental otherwise), `[asset, column]`.
-        first: Whether this is the first step, scalar bool.
+        t: Number of the step.
 
     Source: MODEL.md section 2.3.
     """
     reference = once(partial(reference_price, maps), price)
-    redemption = redemption_price[maps.index_asset]
+    redemption, ring = redemption_price[maps.index_asset], markets.redemption
+    seen = redemption
+    if rules.delay is not None:
+        ring, seen = seen_late(rules.delay, ring, redemption, t)
     raw = (
         total(rules.weight * price[maps.source])
         + rules.reference_weight * reference
-        + rules.redemption_weight * redemption
+        + rules.redemption_weight * seen
     )
     band = rules.clamp * reference
     clamped = jnp.where(
         maps.has_reference, jnp.clip(raw, reference - band, reference + band), raw
     )
+    first = t == 0
     before = jnp.where(first, raw, markets.smoothed_index)
     smoothed = before + rules.smoothing * (clamped - before)
-    index_price = once(jnp.maximum, smoothed, rules.floor * redemption)
+    limited = smoothed
+    if rules.move_limit is not None:
+        last, band = markets.published_index, rules.move_limit * layout.step
+        limited = jnp.clip(smoothed, last * (1 - band), last * (1 + band))
+        limited = jnp.where(first, smoothed, limited)
+    index_price = once(jnp.maximum, limited, rules.floor * seen)
 
     underlying = index_price[maps.perp_underlying]
     basis = markets.basis + rules.basis_smoothing * (price - underlying - markets.basis)
@@ -79,7 +91,32 @@ def publish(
         fair,
         smoothed,
         jnp.where(maps.is_perp, basis, 0),
+        None if rules.move_limit is None else index_price,
+        ring,
     )
+
+
+def seen_late(
+    delay: Array, ring: Array, redemption: Array, t: Array
+) -> tuple[Array, Array]:
+    """Redemption prices as they were some steps ago, and the ring with today's in it.
+
+    Args:
+        delay: Whole steps, `[index, lane, 1]`.
+        ring: The last steps' prices, the starting one where there were none, `[L, index, column]`.
+        redemption: This step's, `[index, column]`.
+        t: Number of the step.
+
+    Returns:
+        The ring and the prices seen, `[index, column]`.
+
+    Source: MODEL.md section 2.3.
+    """
+    length, *rows = ring.shape
+    now = jnp.broadcast_to(redemption, rows)[None]
+    ring = jax.lax.dynamic_update_slice_in_dim(ring, now, t % length, 0)
+    place = jnp.broadcast_to(jnp.mod(t - delay.astype(jnp.int32), length), rows)
+    return ring, jnp.take_along_axis(ring, place[None], axis=0)[0]
 
 
 def reference_price(maps: Maps, price: Array) -> Array:

@@ -9,6 +9,15 @@ from deleverage.cascade.maps import Maps
 from deleverage.cascade.once import once
 
 
+def log_prices(maps: Maps, log_fundamental: Array, displacement: Array) -> Array:
+    """Logarithm of the same, finite also where the price is too small for a float."""
+    log_price = log_fundamental[maps.market_asset] - displacement
+    if (maps.quote == len(maps.quote)).all():
+        return log_price
+    usd = jnp.zeros((1, *displacement.shape[1:]), displacement.dtype)
+    return log_price - jnp.concatenate([displacement, usd])[maps.quote]
+
+
 def market_prices(maps: Maps, fundamental: Array, displacement: Array) -> Array:
     r"""USD price ratio of every order book.
 

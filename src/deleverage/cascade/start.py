@@ -8,11 +8,11 @@ from jax import Array
 
 from deleverage.cascade.books import rules_of
 from deleverage.cascade.maps import maps_of
-from deleverage.cascade.prices import market_prices
+from deleverage.cascade.prices import log_prices, market_prices
 from deleverage.cascade.primitives import add_slots
 from deleverage.cascade.worklist import Drive
 from deleverage.policy import Policy
-from deleverage.state import Accounts, Markets, Orders, State
+from deleverage.state import Accounts, Markets, Orders, State, Volatility
 from deleverage.world import Layout
 
 
@@ -36,6 +36,9 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
     def by_market(contracts: Array) -> Array:
         return add_slots(jnp.zeros_like(displacement), list(market), list(contracts))
 
+    def ones_if(rule: Array | None, *shape: int) -> Array | None:
+        return None if rule is None else jnp.ones((*shape, *rule.shape), rule.dtype)
+
     return State(
         accounts=Accounts(
             cash=start.cash,
@@ -53,6 +56,14 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
             basis=jnp.zeros_like(displacement),
             maker_units=-by_market(start.position),
             maker_cash=by_market(start.position * start.entry),
+            published_index=ones_if(policy.index.move_limit),
+            redemption=ones_if(policy.index.delay, layout.delay_steps + 1),
+            volatility=None
+            if policy.thinning is None
+            else Volatility(
+                policy.thinning.normal,
+                log_prices(maps, jnp.zeros_like(at_par), displacement),
+            ),
         ),
         fund=policy.backstop.fund,
         orders=Orders(jnp.zeros_like(start.position), jnp.zeros_like(start.collateral)),

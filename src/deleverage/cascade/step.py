@@ -19,8 +19,9 @@ from deleverage.cascade.index import publish
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.margin_call import call_margin, masks_of
 from deleverage.cascade.once import once
-from deleverage.cascade.prices import market_prices
+from deleverage.cascade.prices import log_prices, market_prices
 from deleverage.cascade.settlement import settle
+from deleverage.cascade.thinning import realise, thin
 from deleverage.cascade.trading import executed, place_collateral_orders, place_perp_orders
 from deleverage.cascade.worklist import Drive
 from deleverage.policy import Policy
@@ -65,7 +66,7 @@ def step(
         markets,
         price,
         fundamental,
-        inputs.t == 0,
+        inputs.t,
     )
 
     # 4 margin
@@ -73,6 +74,8 @@ def step(
 
     # 5-7 top-ups, perp orders, collateral orders, impact
     depth = local_depth(policy.impact, inputs.liquidity_drop)
+    if policy.thinning is not None:
+        depth = once(thin, policy.thinning, depth, markets.volatility.variance)
     order_books = OrderBooks(maps, policy.impact, depth, markets.displacement)
     perps = place_perp_orders(
         rules, state.accounts, state.orders, call, published, price, gate_open, minutes, drive
@@ -106,6 +109,13 @@ def step(
         )
         closing_price = once(partial(market_prices, maps), fundamental, displacement)
 
+    volatility = markets.volatility
+    if policy.thinning is not None and drive.feedback:
+        log_price = log_prices(maps, jnp.log(fundamental), displacement)
+        volatility = once(
+            partial(realise, minutes=minutes), policy.thinning, volatility, log_price
+        )
+
     # 9 bankruptcies
     settled = settle(
         maps,
@@ -134,6 +144,9 @@ def step(
             basis=published.basis,
             maker_units=markets.maker_units + perps.units,
             maker_cash=markets.maker_cash - perps.units * average_price,
+            published_index=published.last_index,
+            redemption=published.redemption,
+            volatility=volatility,
         ),
         state.fund + settled.fees,
         closing_price,

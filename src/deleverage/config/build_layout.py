@@ -78,6 +78,9 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
         steps=time.steps,
         draw_step=time.draw_step or time.step,
         window_steps=max(1, round(time.window / time.step)),
+        delay_steps=max(one.delay for rules in every for one in rules.index.values())
+        if names.indices
+        else 0,
     )
 
 

@@ -10,9 +10,11 @@ import numpy as np
 from deleverage.config.build_books import Portfolios
 from deleverage.config.build_layout import arbitrage_groups
 from deleverage.config.build_margin import Margin
+from deleverage.config.build_shocks import MINUTES_PER_YEAR
 from deleverage.config.build_start import due_at_start
 from deleverage.config.models import Config
 from deleverage.config.names import Names
+from deleverage.config.order_books import Thinning
 from deleverage.config.participation import Response
 from deleverage.config.quantities import NEVER
 from deleverage.config.resolve import Rules
@@ -27,6 +29,7 @@ from deleverage.policy import (
     MarginRules,
     Policy,
     Reporting,
+    ThinningRules,
     TopUpRules,
 )
 from deleverage.world import INFINITE_DEPTH, Layout
@@ -75,6 +78,7 @@ def build_policy(
             collateral_fee=_per_book(config, entries, lambda _, rule: rule.collateral_fee),
         ),
         impact=impact,
+        thinning=_thinning(config, entries),
         healing=_healing(config, names, entries),
         backstop=BackstopRules(
             fund=_stack([[e.rules.fund[v] / 1e6 for v in names.venues] for e in entries]),
@@ -160,10 +164,12 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
         smoothing=smoothing(rows["smoothing"]) if rows["smoothing"].size else rows["smoothing"],
         floor=rows["floor"],
         basis_smoothing=_same(basis, entries),
+        move_limit=rows["move_limit"] if (rows["move_limit"] < NEVER).any() else None,
+        delay=rows["delay"] if rows["delay"].any() else None,
     )
 
 
-_ROWS = ("reference", "redemption", "clamp", "smoothing", "floor")
+_ROWS = ("reference", "redemption", "clamp", "smoothing", "floor", "move_limit", "delay")
 
 
 def _margin(tables: Sequence[Margin]) -> MarginRules:
@@ -198,6 +204,24 @@ def _impact(config: Config, names: Names, entries: Sequence[Entry]) -> ImpactRul
         units=_nodes([book.units for book in books.values()], levels)[..., None] / 1e6 * factors
         if "profile" in kinds
         else None,
+    )
+
+
+def _thinning(config: Config, entries: Sequence[Entry]) -> ThinningRules | None:
+    """Books without it have strength 0; None where no book has it."""
+    given = [spec.thinning for spec in config.scenario.markets.values()]
+    if not any(given):
+        return None
+
+    def rows(of: Callable[[Thinning], float], none: float) -> np.ndarray:
+        return _same(np.array([none if one is None else of(one) for one in given]), entries)
+
+    step = config.time.step
+    return ThinningRules(
+        strength=rows(lambda one: one.strength, 0.0),
+        normal=rows(lambda one: one.volatility**2 / MINUTES_PER_YEAR, 1.0),
+        smoothing=rows(lambda one: smoothing_weight(one.half_life, step), 1.0),
+        least=rows(lambda one: one.least, 1.0),
     )
 
 

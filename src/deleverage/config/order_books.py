@@ -18,9 +18,11 @@ from deleverage.config.quantities import (
     HalfLife,
     Positive,
     PositiveMoney,
+    PositiveRatio,
     PositiveShare,
     Share,
     SignedRatio,
+    Smoothing,
     conflict,
     refusal,
 )
@@ -75,12 +77,22 @@ class ProfileImpact(Model):
 Impact = Annotated[LinearImpact | SqrtImpact | ProfileImpact, Field(discriminator="kind")]
 
 
+class Thinning(Model):
+    """Depth that falls while the market moves more than it usually does."""
+
+    strength: Positive  # depth is divided by 1 + strength (realised / normal variance - 1)
+    volatility: PositiveRatio  # normal, a year of 365 days
+    half_life: Smoothing = 5.0  # of the average of squared returns; none: the last step alone
+    least: PositiveShare = 0.02  # of depth, that stays in any case (event_facts.csv F076)
+
+
 class MarketSpec(Model):
     """An order book; `depth` is USD per unit of log price, `depth_1pct` USD within 1%."""
 
     depth: Depth | None = None
     depth_1pct: Depth | None = None
     impact: Impact = LinearImpact()
+    thinning: Thinning | None = None
     sensitivity: Share = 1.0  # of its depth to the liquidity drop
     resilience_half_life: HalfLife = NEVER
     displacement: SignedRatio = 0.0  # starting log distance below the fundamental

@@ -202,6 +202,16 @@ PositiveShare = Annotated[
 Ratio = Annotated[
     float, quantity(_SHARE, "a fraction, in % or in bps, at least 0", "write 80% or 0.8", low=0.0)
 ]
+PositiveRatio = Annotated[
+    float,
+    quantity(
+        _SHARE,
+        "a fraction, in % or in bps, above 0",
+        "write 80% or 0.8",
+        low=0.0,
+        open_low=True,
+    ),
+]
 SignedRatio = Annotated[
     float, quantity(_SHARE, "a fraction, in % or in bps, of either sign", "write -5% or -0.05")
 ]

@@ -42,6 +42,8 @@ class IndexWeights:
     floor: float
     clamp: float
     smoothing: float  # half-life, minutes; 0: none
+    move_limit: float  # per minute; 1e30: none
+    delay: int  # steps
 
 
 @dataclass(frozen=True)
@@ -177,8 +179,9 @@ def _index(
         rule = rule.model_copy(update=values)
     references = names.usd_books_elsewhere(venue, asset)
     pairs = names.own_pairs(venue, asset)
+    move_limit, delay = rule.move_limit or NEVER, _delay_steps(names, rule, venue, asset)
     if rule.hard_anchor:
-        return IndexWeights({}, 0.0, 0.0, 1.0, 0.0, NEVER, 0.0)
+        return IndexWeights({}, 0.0, 0.0, 1.0, 0.0, NEVER, 0.0, move_limit, delay)
     others, reference = rule.others or 0.0, rule.reference or 0.0
     redemption = rule.redemption or 0.0
     own = sum(rule.own.values()) if rule.own is not None else 1.0 - others - reference - redemption
@@ -203,7 +206,32 @@ def _index(
         floor=rule.floor or 0.0,
         clamp=NEVER if rule.clamp is None or not references else rule.clamp,
         smoothing=rule.smoothing or 0.0,
+        move_limit=move_limit,
+        delay=delay,
     )
+
+
+def _delay_steps(names: Names, rule: IndexRule, venue: str, asset: str) -> int:
+    """A delay of the redemption price in steps."""
+    if not rule.delay:
+        return 0
+    key, time = ("scenario", "venues", venue, "index", asset, "delay"), names.config.time
+    if not (rule.redemption or rule.floor or rule.hard_anchor):
+        names.config.source.refuse(
+            key,
+            f"a delay of the redemption price of '{asset}' on '{venue}', which nothing uses",
+            "delay with redemption, floor or hard_anchor",
+            "remove it, or give the redemption price a weight",
+        )
+    steps = round(rule.delay / time.step)
+    if abs(rule.delay / time.step - steps) > 1e-9 * max(1, steps) or steps > time.steps:
+        names.config.source.refuse(
+            key,
+            f"a delay of {rule.delay:g}m in steps of {time.step:g}m",
+            f"whole steps, at most the run's {time.steps}",
+            "make it a multiple of time.step",
+        )
+    return steps
 
 
 def _own_shares(

@@ -18,6 +18,7 @@ from deleverage.config.presets import (
 from deleverage.config.quantities import (
     AtLeastOne,
     Band,
+    Duration,
     HalfLife,
     Money,
     Positive,
@@ -51,11 +52,13 @@ class IndexRule(Model):
     floor: Share | None = None  # of the redemption price
     clamp: Band | None = None  # around the reference
     smoothing: Smoothing | None = None
+    move_limit: Band | None = None  # per minute, against the last published price
+    delay: Duration | None = None  # of the redemption price as the venue sees it
     hard_anchor: bool = False  # the redemption price and nothing else
 
     @model_validator(mode="after")
     def _one_way(self) -> IndexRule:
-        others = self.model_fields_set - {"hard_anchor"}
+        others = self.model_fields_set - {"hard_anchor", "delay", "move_limit"}
         if self.hard_anchor and others:
             raise conflict(
                 f"hard_anchor with {', '.join(sorted(others))}",

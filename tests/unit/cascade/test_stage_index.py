@@ -33,9 +33,18 @@ def test_of_two_halves_the_lower_price_counts_and_a_lone_venue_has_none():
     assert reference[5, 0, 0] == 0
 
 
-def published(case, column, first=False, own=0.65, **rules):
+def published(case, column, first=False, own=0.65, t=1, state=None, **rules):
     """Own USDe price against 1 elsewhere; the EMA stands at 1."""
+    extra = {name: rules.pop(name) for name in ("move_limit", "delay") if name in rules}
     world = case(**{f"index__{name}": value for name, value in rules.items()})
+    for name, value in extra.items():
+        index = dataclasses.replace(
+            world.policy.index, **{name: jnp.full_like(world.policy.index.floor, value)}
+        )
+        world.policy = dataclasses.replace(world.policy, index=index)
+    world.state = dataclasses.replace(
+        world.state, markets=dataclasses.replace(world.state.markets, **(state or {}))
+    )
     price = column(0.8, 0.9, own, 1.0, 0.82)  # BTC here, there; USDe here, there; perp
     redemption = column(1.0, 0.85, 1.0)
     return publish(
@@ -45,7 +54,7 @@ def published(case, column, first=False, own=0.65, **rules):
         world.state.markets,
         price,
         redemption,
-        jnp.array(first),
+        jnp.array(0 if first else t),
     )
 
 
@@ -83,6 +92,52 @@ def test_the_floor_is_not_remembered(case, column):
     seen = published(case, column, floor=0.97)
     assert seen.index_price[USDE, 0, 0] == pytest.approx(0.97)
     assert seen.smoothed_index[USDE, 0, 0] == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize(
+    ("own", "last", "rules", "expected"),
+    [
+        (0.65, 0.9, {}, 0.9 * (1 - 0.1 * 0.5)),  # 10% a minute in steps of half a minute
+        (0.65, 0.67, {}, 0.65),
+        (1.2, 0.9, {}, 0.9 * (1 + 0.1 * 0.5)),
+        (0.65, 0.9, {"floor": 0.97}, 0.97),  # the floor may exceed the limit
+        (0.65, 0.9, {"smoothing": 0.01}, 0.9 * (1 + 0.1 * 0.5)),  # the EMA comes first: 0.9965
+    ],
+)
+def test_an_index_moves_no_faster_than_its_limit(case, column, own, last, rules, expected):
+    state = {"published_index": column(last, last)}
+    seen = published(case, column, own=own, state=state, move_limit=0.1, **rules)
+    assert seen.index_price[USDE, 0, 0] == pytest.approx(expected, rel=1e-6)
+    assert seen.last_index[USDE, 0, 0] == pytest.approx(expected, rel=1e-6)
+    ema = 1 + rules.get("smoothing", 1.0) * (own - 1)
+    assert seen.smoothed_index[USDE, 0, 0] == pytest.approx(ema)  # not what was published
+
+
+def test_the_first_index_has_no_limit(case, column):
+    state = {"published_index": column(1.0, 1.0)}
+    seen = published(case, column, first=True, state=state, move_limit=0.1)
+    assert seen.index_price[USDE, 0, 0] == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize("t", [7, 8, 9])
+@pytest.mark.parametrize(("delay", "seen"), [(0, 1.0), (1, 0.6), (2, 0.5), (3, 0.4)])
+def test_a_redemption_price_is_seen_late(case, column, t, delay, seen):
+    # a ring of four steps: 0.4, 0.5 and 0.6 in the three before, today's 1.0 goes over the oldest
+    ring = jnp.zeros((4, 2, 1, 1))
+    for back, price in ((3, 0.4), (2, 0.5), (1, 0.6)):
+        ring = ring.at[(t - back) % 4].set(price)
+    found = published(
+        case,
+        column,
+        t=t,
+        state={"redemption": ring},
+        delay=delay,
+        weight=weights(0.0, 0.0),
+        redemption_weight=np.array([[0.0], [1.0]]),
+    )
+    assert found.index_price[USDE, 0, 0] == pytest.approx(seen)
+    assert found.fair_price[USDE, 0, 0] == 1.0  # never late
+    assert found.redemption[t % 4, USDE, 0, 0] == 1.0
 
 
 def test_the_fair_price_leaves_the_venue_out(case, column):

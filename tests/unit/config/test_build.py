@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deleverage.config import build, load_config
+from deleverage.errors import ConfigError
 from deleverage.world import INFINITE_DEPTH
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -140,6 +141,29 @@ def test_smoothing_is_a_half_life():
     built = build(load_config(SMOKE, ["policies.x={index: {USDe: {smoothing: 1m}}}"]))
     assert built.policy.index.smoothing[1, 3] == pytest.approx(1 - 2**-0.5)
     assert built.policy.index.smoothing[1, 0] == 1
+
+
+def test_limited_moves_and_late_redemption_prices():
+    rule = "{redemption: 50%, delay: 2m, move_limit: 1%}"
+    built = build(load_config(SMOKE, [f"policies.x={{index: {{USDe: {rule}}}}}"]))
+    assert built.policy.index.delay[1].tolist() == [0, 0, 0, 4]
+    assert built.policy.index.move_limit[1].tolist() == [1e30, 1e30, 1e30, 0.01]
+    assert built.world.layout.delay_steps == 4
+    plain = build(load_config(SMOKE)).policy.index
+    assert plain.delay is None
+    assert plain.move_limit is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("{delay: 2m}", "a delay of the redemption price of 'USDe' .* which nothing uses"),
+        ("{redemption: 1, delay: 20s}", "a delay of 0.333333m in steps of 0.5m; .*whole steps"),
+    ],
+)
+def test_a_delay_that_cannot_be_kept_is_refused(rule, said):
+    with pytest.raises(ConfigError, match=said):
+        build(load_config(SMOKE, [f"policies.x={{index: {{USDe: {rule}}}}}"]))
 
 
 def test_depths_and_what_stands_for_none():

@@ -55,6 +55,17 @@ def test_curves_reach_the_kernel_and_scale_with_a_policy():
     assert impact.depth[perp, 0] == pytest.approx(3100, rel=1e-2)
 
 
+def test_thinning_reaches_the_kernel():
+    spec = f"{PERP}.thinning={{strength: 3, volatility: 60%, half_life: 2m}}"
+    built = build(load_config(SMOKE, [spec]))
+    perp, rules = built.labels["market"].index("exchange/BTC/perp"), built.policy.thinning
+    assert rules.strength[:, 0].tolist() == [3.0 if m == perp else 0.0 for m in range(6)]
+    assert rules.normal[perp, 0] == pytest.approx(0.36 / 525600)
+    assert rules.smoothing[perp, 0] == pytest.approx(1 - 2**-0.25)
+    assert rules.least[:, 0].tolist() == [0.02 if m == perp else 1.0 for m in range(6)]
+    assert build(load_config(SMOKE)).policy.thinning is None
+
+
 def test_linear_books_have_no_curves():
     impact = build(load_config(SMOKE)).policy.impact
     assert impact.reach is None
