@@ -526,12 +526,32 @@ FULL_LAYOUT = dataclasses.replace(
         dataclasses.replace(market, impact=IMPACTS.get(number, "linear"))
         for number, market in enumerate(RANDOM_LAYOUT.markets)
     ),
+    # loans on the exchange go by an index of their own, which reads the perp venue's book first
+    indices=(
+        *RANDOM_LAYOUT.indices,
+        IndexEntry(0, USDE, sources=(7, 6), references=(7,), reference_shares=(1.0,)),
+    ),
+    books=tuple(
+        dataclasses.replace(book, collateral=(6,)) if book.is_loan else book
+        for book in RANDOM_LAYOUT.books
+    ),
+    sales=(*RANDOM_LAYOUT.sales, ((6, 1.0),)),
     delay_steps=5,
 )
 
 
 def full_index(rng: np.random.Generator, index: IndexRules) -> IndexRules:
-    """Limited moves and late redemption prices, in some policies and entries."""
+    """Limited moves, late redemption prices and an index for loans, in some policies."""
+    # numbers of another pegged entry for the loans' own
+    index = dataclasses.replace(
+        index,
+        **{
+            field.name: np.concatenate([leaf, leaf[..., [4], :]], axis=-2)
+            for field in dataclasses.fields(index)
+            if field.name != "basis_smoothing"
+            and (leaf := getattr(index, field.name)) is not None
+        },
+    )
     shape = index.floor.shape
     return dataclasses.replace(
         index,

@@ -24,8 +24,10 @@ def account(
     """Sizes of the baseline's world; money in USD millions."""
     sheets = response.sheets
     sides = market_sides(layout, sheets.position)
-    pledged = {
-        f"{venue}/{asset}": float(
+    pledged: dict[str, float] = {}
+    for key, number in names.indices.items():
+        label = f"{key.venue}/{key.asset}"
+        pledged[label] = pledged.get(label, 0.0) + float(
             sum(
                 sheets.collateral[slot, row].sum()
                 for row, book in enumerate(layout.books)
@@ -33,8 +35,6 @@ def account(
                 if entry == number
             )
         )
-        for (venue, asset), number in names.indices.items()
-    }
     held = {
         label: {
             "long": float(long),

@@ -16,7 +16,9 @@ EVERYWHERE = "*"
 class Model(BaseModel):
     """A frozen part of a config; a key that it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True
+    )
 
 
 def _spread(value: Any) -> Any:

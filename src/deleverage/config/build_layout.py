@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from deleverage.config.books import BookSpec, HedgedBook, LoanBook
 from deleverage.config.models import Config
-from deleverage.config.names import Names
+from deleverage.config.names import IndexKey, Names, product_of
 from deleverage.config.quantities import NEVER
 from deleverage.config.resolve import Rules
 from deleverage.config.scenario import Arbitrage, Numeraire, Pegged
@@ -44,7 +44,9 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
             Book(
                 venue=names.venues[spec.venue],
                 perps=tuple(names.markets[f"{spec.venue}/{asset}/perp"] for asset in on_perps),
-                collateral=tuple(names.indices[spec.venue, asset] for asset in on_collateral),
+                collateral=tuple(
+                    names.index_of(spec.venue, asset, product_of(spec)) for asset in on_collateral
+                ),
                 hedged=isinstance(spec, HedgedBook),
                 target=rules.liquidation[spec.venue].kind == "target",
             )
@@ -58,13 +60,14 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
         books=tuple(books),
         buckets=scenario.buckets,
         perp_index=tuple(
-            names.indices[part[0], part[1]] if part[2] == "perp" else -1 for part in parts.values()
+            names.index_of(part[0], part[1], "futures") if part[2] == "perp" else -1
+            for part in parts.values()
         ),
         mark_kinds=tuple(
             scenario.venues[part[0]].mark.kind if part[2] == "perp" else ""
             for part in parts.values()
         ),
-        sales=tuple(_sales(names, *entry) for entry in names.indices),
+        sales=tuple(_sales(names, entry.venue, entry.asset) for entry in names.indices),
         basis_pairs=tuple(
             (names.markets[f"{venue}/{asset}/spot"], names.markets[label])
             for label, (venue, asset, _) in perps.items()
@@ -105,12 +108,14 @@ def _market(names: Names, label: str) -> Market:
     return Market(names.venues[venue], names.assets[asset], kind, settled, impact)
 
 
-def _index(names: Names, entry: tuple[str, str], every: list[Rules]) -> IndexEntry:
-    venue, asset = entry
+def _index(names: Names, entry: IndexKey, every: list[Rules]) -> IndexEntry:
+    venue, asset, _ = entry
     elsewhere = names.usd_books_elsewhere(venue, asset)
     sources = names.own_books(venue, asset)
     if any(rules.index[entry].others > 0 for rules in every):
         sources = sources + elsewhere
+    read = [label for rules in every for label in rules.index[entry].read]
+    sources = list(dict.fromkeys([*sources, *read]))
     total = sum(names.depths[label] for label in elsewhere)
     return IndexEntry(
         venue=names.venues[venue],

@@ -142,14 +142,15 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
     rows = {name: np.zeros((len(layout.indices), len(entries))) for name in _ROWS}
     markets = list(names.markets)
     for number, entry in enumerate(entries):
-        for (venue, asset), row in names.indices.items():
-            rule = entry.rules.index[venue, asset]
+        for key, row in names.indices.items():
+            rule = entry.rules.index[key]
             index = layout.indices[row]
             elsewhere = dict(zip(index.references, index.reference_shares, strict=True))
             for slot, market in enumerate(index.sources):
                 place, pair, _ = names.parts[markets[market]]
-                own = rule.own.get(pair, 0.0) if place == venue else 0.0
-                weight[slot, row, number] = own + rule.others * elsewhere.get(market, 0.0)
+                own = rule.own.get(pair, 0.0) if place == key.venue else 0.0
+                read = rule.read.get(markets[market], 0.0)
+                weight[slot, row, number] = own + read + rule.others * elsewhere.get(market, 0.0)
             for name in _ROWS:
                 rows[name][row, number] = getattr(rule, name)
     basis = _per_market(

@@ -162,7 +162,7 @@ def _labels(names: Names, layout: Layout, entries: list[str]) -> dict[str, list]
         "asset": list(names.assets),
         "venue": list(names.venues),
         "market": list(names.markets),
-        "index": [f"{venue}/{asset}" for venue, asset in names.indices],
+        "index": [key.label for key in names.indices],
         "peg": [f"{layout.venues[v]}/{layout.assets[a]}" for v, a in layout.pegs],
         "threshold": list(layout.thresholds),
         "cause": ["index", "margin"],

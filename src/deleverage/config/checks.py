@@ -9,9 +9,9 @@ from typing import NoReturn
 from deleverage.config.base import EVERYWHERE
 from deleverage.config.books import HedgedBook, LoanBook
 from deleverage.config.models import Config
-from deleverage.config.names import Names
+from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
-from deleverage.config.rules import IndexRule
+from deleverage.config.rules import PRODUCTS, IndexRule, IndexTerms
 from deleverage.config.scenario import Numeraire, Pegged, Scenario
 from deleverage.config.source import Key
 
@@ -62,7 +62,7 @@ class Checker:
             for number, market in enumerate(self.config.results.markets):
                 self.known(market, self.names.markets, ("results", "markets", number), "market")
 
-    def _scenario(self, published: Iterable[tuple[str, str]] = ()) -> None:
+    def _scenario(self, published: Iterable[IndexKey] = ()) -> None:
         self._assets()
         self.names = Names(self.config, published)
         self._venues()
@@ -174,11 +174,32 @@ class Checker:
                         "remove it, or remove the asset from the venue's collateral",
                     )
             for asset, rule in venue.index.items():
-                self._index(rule, asset, name, (*key, "index", asset))
+                self._index_rule(rule, asset, name, (*key, "index", asset))
             for scope in venue.leverage.cap or {}:
                 self.scope(scope, (*key, "leverage", "cap", scope))
 
-    def _index(self, rule: IndexRule, asset: str, venue: str | None, key: Key) -> None:
+    def _index_rule(self, rule: IndexRule, asset: str, venue: str | None, key: Key) -> None:
+        """Check the terms of all products, and of each that differs."""
+        self._index(rule, asset, venue, key)
+        for product in PRODUCTS:
+            terms = getattr(rule, product)
+            if terms is None:
+                continue
+            uses = (
+                products
+                for (place, of), products in self.names.uses.items()
+                if of == asset and venue in (None, place)
+            )
+            if not any(product in products for products in uses):
+                self.refuse(
+                    (*key, product),
+                    f"an index of '{asset}' for {product}, which nothing there goes by",
+                    "futures for perps and what margins them, loans for what is borrowed against",
+                    "remove it, or add such a book",
+                )
+            self._index(terms, asset, venue, (*key, product))
+
+    def _index(self, rule: IndexTerms, asset: str, venue: str | None, key: Key) -> None:
         pegged = isinstance(self.scenario.assets[asset], Pegged)
         if (rule.redemption or rule.floor or rule.hard_anchor) and not pegged:
             self.refuse(
@@ -193,13 +214,25 @@ class Checker:
             if pair != EVERYWHERE:
                 self.known(pair, sorted(pairs), (*key, "own", pair), "pair")
         own = None if rule.own is None else sum(rule.own.values())
-        rest = sum(w or 0.0 for w in (rule.others, rule.reference, rule.redemption))
+        for name in rule.from_ or {}:
+            place, _, pair = name.partition("/")
+            self.venue(place, (*key, "from", name))
+            there = self.names.own_pairs(place, asset)
+            if (pair or asset) not in there:
+                self.refuse(
+                    (*key, "from", name),
+                    f"'{place}' has no spot book of '{pair or asset}' to read",
+                    ", ".join(f"{place}/{one}" for one in there) or f"venues that trade {asset}",
+                    "name a book that exists",
+                )
+        read = sum((rule.from_ or {}).values())
+        rest = read + sum(w or 0.0 for w in (rule.others, rule.reference, rule.redemption))
         total = rest + (own or 0.0)
         if total > 1 + 1e-9 or (own is not None and abs(total - 1) > 1e-9):
             self.refuse(
                 key,
                 f"weights that sum to {total:.10g}",
-                "weights own + others + reference + redemption that sum to 1",
+                "weights own + others + from + reference + redemption that sum to 1",
                 "change one of them, or leave out own, which then takes the rest",
             )
         if own == 0 and total == 0:  # pragma: no cover - the sum above refuses it
@@ -298,13 +331,13 @@ class Checker:
         for scope, rule in entry.index.items():
             self.scope(scope, (*key, "index", scope))
             asset, _, venue = scope.partition("@")
-            self._index(rule, asset, venue or None, (*key, "index", scope))
+            self._index_rule(rule, asset, venue or None, (*key, "index", scope))
             venues = [venue] if venue else list(self.scenario.venues)
-            if not any((name, asset) in self.names.indices for name in venues):
+            if not any((name, asset) in self.names.uses for name in venues):
                 self.refuse(
                     (*key, "index", scope),
                     f"no index of '{scope}' is published",
-                    ", ".join(f"{a}@{v}" for v, a in self.names.indices),
+                    ", ".join(f"{asset}@{venue}" for venue, asset in self.names.uses),
                     "use one of these",
                 )
         for scope in entry.leverage.cap or {}:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from deleverage.config.books import HedgedBook
+from deleverage.config.books import BookSpec, HedgedBook, LoanBook
 from deleverage.config.models import Config
 from deleverage.config.order_books import OrderBook, ProfileImpact, order_book
+from deleverage.config.rules import PRODUCTS
 from deleverage.config.scenario import Numeraire
+
+
+class IndexKey(NamedTuple):
+    """What an index is of: for one product, or for all (``)."""
+
+    venue: str
+    asset: str
+    product: str = ""
+
+    @property
+    def label(self) -> str:
+        """`venue/asset`, and the product where it has an index of its own."""
+        return "/".join(filter(None, self))
 
 
 class Names:
@@ -16,14 +31,14 @@ class Names:
 
     Args:
         config: The config.
-        published: Index entries (venue, asset) to publish though nothing in the scenario needs
+        published: Index entries to publish though nothing in the scenario needs
             them, which another scenario of the run does.
 
     Raises:
         ConfigError: a market's label, depth or quote is not allowed.
     """
 
-    def __init__(self, config: Config, published: Iterable[tuple[str, str]] = ()):
+    def __init__(self, config: Config, published: Iterable[IndexKey] = ()):
         scenario = config.scenario
         self.config = config
         self.assets = {name: number for number, name in enumerate(scenario.assets)}
@@ -35,8 +50,9 @@ class Names:
             self.parts[label] = self._split(label)
         self.order_books = {label: self._order_book(label) for label in scenario.markets}
         self.depths = {label: book.nominal for label, book in self.order_books.items()}
-        self.indices: dict[tuple[str, str], int] = {
-            entry: number for number, entry in enumerate(self._entries(set(published)))
+        self.uses = self._uses()
+        self.indices = {
+            entry: number for number, entry in enumerate(self._entries(list(published)))
         }
 
     def _split(self, label: str) -> tuple[str, str, str]:
@@ -77,23 +93,47 @@ class Names:
             )
         return order_book(spec)
 
-    def _entries(self, wanted: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        """Index entries: underlyings of perps, collateral of books, and what venues name."""
+    def _uses(self) -> dict[tuple[str, str], set[str]]:
+        """Products that need an index of an asset on a venue; none: a venue names it alone."""
         scenario = self.config.scenario
+        uses: dict[tuple[str, str], set[str]] = {
+            (venue, asset): set() for venue, spec in scenario.venues.items() for asset in spec.index
+        }
         for venue, pair, kind in self.parts.values():
             if kind == "perp":
-                wanted.add((venue, pair))
+                uses.setdefault((venue, pair), set()).add("futures")
         for book in scenario.books.values():
-            if isinstance(book, HedgedBook):
-                wanted.add((book.venue, book.asset))
-            else:
-                wanted.update((book.venue, asset) for asset in book.collateral or {})
-        for venue, spec in scenario.venues.items():
-            wanted.update((venue, asset) for asset in spec.index)
+            mix = [book.asset] if isinstance(book, HedgedBook) else list(book.collateral or {})
+            product = product_of(book)
+            for asset in mix:
+                uses.setdefault((book.venue, asset), set()).add(product)
+        return uses
+
+    def _entries(self, published: list[IndexKey]) -> Iterator[IndexKey]:
+        """Index entries: underlyings of perps, collateral of books, and what venues name."""
         for venue in self.venues:
             for asset in self.assets:
-                if (venue, asset) in wanted and asset != self.numeraire:
-                    yield venue, asset
+                given = [key for key in published if key[:2] == (venue, asset)]
+                used = self.uses.get((venue, asset))
+                if asset == self.numeraire or (used is None and not given):
+                    continue
+                products = (used or set()) | {key.product for key in given} - {""}
+                if not self._differs(venue, asset) and not any(key.product for key in given):
+                    yield IndexKey(venue, asset)
+                    continue
+                yield from (IndexKey(venue, asset, one) for one in PRODUCTS if one in products)
+
+    def _differs(self, venue: str, asset: str) -> bool:
+        """Whether the venue's rule or any policy's is another for some product."""
+        rules = [self.config.scenario.venues[venue].index.get(asset)]
+        for entry in self.config.entries.values():
+            rules += [entry.index.get(scope) for scope in (asset, f"{asset}@{venue}")]
+        return any(rule.futures or rule.loans for rule in rules if rule is not None)
+
+    def index_of(self, venue: str, asset: str, product: str) -> int:
+        """Number of the index that a product of a venue goes by."""
+        whole = IndexKey(venue, asset)
+        return self.indices[whole if whole in self.indices else whole._replace(product=product)]
 
     def own_pairs(self, venue: str, asset: str) -> list[str]:
         """Pairs (`WBETH`, `WBETH-ETH`) of an asset's spot books on a venue."""
@@ -111,3 +151,13 @@ class Names:
         """Labels of an asset's USD spot books on the other venues."""
         labels = (f"{other}/{asset}/spot" for other in self.venues if other != venue)
         return [label for label in labels if label in self.markets]
+
+    def read_book(self, asset: str, key: str) -> str:
+        """Label of the spot book that `VENUE` or `VENUE/PAIR` names in an index of an asset."""
+        venue, _, pair = key.partition("/")
+        return f"{venue}/{pair or asset}/spot"
+
+
+def product_of(book: BookSpec) -> str:
+    """Which of a venue's indices a book's collateral is valued on."""
+    return "loans" if isinstance(book, LoanBook) else "futures"

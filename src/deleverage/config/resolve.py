@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from deleverage.config.base import EVERYWHERE, lookup
 from deleverage.config.models import Config
-from deleverage.config.names import Names
+from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import NEVER
 from deleverage.config.rules import (
+    PRODUCTS,
     VALUATIONS,
     CollateralRule,
     IndexRule,
+    IndexTerms,
     LiquidationRule,
     MaintenanceTable,
     MaintenanceTiers,
@@ -37,6 +40,7 @@ class IndexWeights:
 
     own: Mapping[str, float]  # by own pair
     others: float
+    read: Mapping[str, float]  # by label of a spot book of any venue
     reference: float
     redemption: float
     floor: float
@@ -51,7 +55,7 @@ class Rules:
     """All rules of one policy."""
 
     credit: Mapping[tuple[str, str], Credit]  # (venue, asset)
-    index: Mapping[tuple[str, str], IndexWeights]
+    index: Mapping[IndexKey, IndexWeights]
     maintenance: Mapping[tuple[str, str], Lines]  # (venue, asset of a perp)
     leverage_cap: Mapping[tuple[str, str], float]  # (venue, asset of a perp)
     loop_cap: Mapping[str, float]
@@ -85,10 +89,8 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             for asset, rule in spec.collateral.items()
         },
         index={
-            (venue, asset): _index(
-                names, venues[venue].index.get(asset, IndexRule()), entry, venue, asset
-            )
-            for venue, asset in names.indices
+            key: _index(names, venues[key.venue].index.get(key.asset, IndexRule()), entry, key)
+            for key in names.indices
         },
         maintenance={
             (venue, asset): tiers
@@ -161,30 +163,36 @@ def _credit(
     return Credit(tiers, cap)
 
 
-_WEIGHTS = ("own", "others", "reference", "redemption")
+_WEIGHTS = ("own", "others", "from_", "reference", "redemption")
 
 
-def _index(
-    names: Names, rule: IndexRule, entry: PolicySpec, venue: str, asset: str
-) -> IndexWeights:
-    """A policy that sets any weight replaces them all; where `own` is missing it takes the rest."""
-    before = rule
+def _overlaid(rule: IndexTerms, change: IndexTerms) -> IndexTerms:
+    """A change that sets any weight replaces them all; where `own` is missing it takes the rest."""
+    values = {name: getattr(change, name) for name in change.model_fields_set - set(PRODUCTS)}
+    if any(values.get(name) is not None for name in _WEIGHTS):
+        values = dict.fromkeys(_WEIGHTS) | {"hard_anchor": False} | values
+    return rule.model_copy(update=values)
+
+
+def _index(names: Names, given: IndexRule, entry: PolicySpec, key: IndexKey) -> IndexWeights:
+    """The venue's rule, its product's, and the policy's over both."""
+    venue, asset, product = key
+    before = reduce(_overlaid, given.layers(product))
+    rule = before
     for scope in (asset, f"{asset}@{venue}"):
         change = entry.index.get(scope)
-        if change is None:
-            continue
-        values = {name: getattr(change, name) for name in change.model_fields_set}
-        if any(values.get(name) is not None for name in _WEIGHTS):
-            values = dict.fromkeys(_WEIGHTS) | {"hard_anchor": False} | values
-        rule = rule.model_copy(update=values)
+        if change is not None:
+            rule = reduce(_overlaid, [rule, *change.layers(product)])
     references = names.usd_books_elsewhere(venue, asset)
     pairs = names.own_pairs(venue, asset)
     move_limit, delay = rule.move_limit or NEVER, _delay_steps(names, rule, venue, asset)
     if rule.hard_anchor:
-        return IndexWeights({}, 0.0, 0.0, 1.0, 0.0, NEVER, 0.0, move_limit, delay)
+        return IndexWeights({}, 0.0, {}, 0.0, 1.0, 0.0, NEVER, 0.0, move_limit, delay)
     others, reference = rule.others or 0.0, rule.reference or 0.0
     redemption = rule.redemption or 0.0
-    own = sum(rule.own.values()) if rule.own is not None else 1.0 - others - reference - redemption
+    read = {names.read_book(asset, name): share for name, share in (rule.from_ or {}).items()}
+    rest = 1.0 - others - sum(read.values()) - reference - redemption
+    own = sum(rule.own.values()) if rule.own is not None else rest
     if all(getattr(rule, name) is None for name in _WEIGHTS) and references:
         own, reference = 0.0, 1.0  # by default the reference, where there is one
     if not references:
@@ -201,6 +209,7 @@ def _index(
     return IndexWeights(
         own={pair: own * share for pair, share in shares.items()} if own > 1e-12 else {},
         others=others,
+        read=read,
         reference=reference,
         redemption=redemption,
         floor=rule.floor or 0.0,
@@ -211,7 +220,7 @@ def _index(
     )
 
 
-def _delay_steps(names: Names, rule: IndexRule, venue: str, asset: str) -> int:
+def _delay_steps(names: Names, rule: IndexTerms, venue: str, asset: str) -> int:
     """A delay of the redemption price in steps."""
     if not rule.delay:
         return 0
@@ -235,7 +244,7 @@ def _delay_steps(names: Names, rule: IndexRule, venue: str, asset: str) -> int:
 
 
 def _own_shares(
-    names: Names, rule: IndexRule, before: IndexRule, venue: str, asset: str
+    names: Names, rule: IndexTerms, before: IndexTerms, venue: str, asset: str
 ) -> dict[str, float]:
     """How the own weight is split over own pairs: as given, as it was before, or by depth."""
     for given in (rule.own, before.own):

@@ -66,10 +66,8 @@ def _terms(
 ) -> Terms:
     shape = (books.perp_weight.shape[0], books.collateral_weight.shape[0])
     pledges = _pledges(part.names, layout, shape[1], rules)
-    admits = [
-        rules.credit[entry].admitted if entry in rules.credit else True
-        for entry in part.names.indices
-    ]
+    credits = [rules.credit.get((key.venue, key.asset)) for key in part.names.indices]
+    admits = [one is None or one.admitted for one in credits]
     return Terms(
         margin=build_margin(part.config, part.names, rules, shape, tiers),
         pledges=pledges,
@@ -129,5 +127,12 @@ def _pledges(names: Names, layout: Layout, slots: int, rules: Rules) -> Pledges:
     pool = np.full((slots, len(layout.books)), -1)
     for row, book in enumerate(layout.books):
         pool[: len(book.collateral), row] = book.collateral
-    caps = [rules.credit[entry].cap if entry in rules.credit else NEVER for entry in names.indices]
+    # one pool of an asset on a venue, however many products have an index of their own
+    first: dict[tuple[str, str], int] = {}
+    for key, number in names.indices.items():
+        first.setdefault((key.venue, key.asset), number)
+    pools = np.array([first[key.venue, key.asset] for key in names.indices], dtype=int)
+    pool[pool >= 0] = pools[pool[pool >= 0]]
+    credits = [rules.credit.get((key.venue, key.asset)) for key in names.indices]
+    caps = [NEVER if one is None else one.cap for one in credits]
     return Pledges(pool, np.array(caps) / 1e6)

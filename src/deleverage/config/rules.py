@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from deleverage.config.base import Model, Scoped
 from deleverage.config.presets import (
@@ -31,6 +31,9 @@ from deleverage.config.quantities import (
     refusal,
 )
 
+PRODUCTS = ("futures", "loans")
+"""What a venue may keep an index of its own for."""
+
 MarkKind = Annotated[str, choice("index", "last", "median")]
 LiquidationKind = Annotated[str, choice("close", "target")]
 
@@ -42,11 +45,12 @@ class Mark(Model):
     basis_half_life: HalfLife = 0.5  # of the EMA of perp minus index in a `median`
 
 
-class IndexRule(Model):
+class IndexTerms(Model):
     """How an index price is formed. Where `own` is missing it takes what the others leave."""
 
     own: Scoped[Share] | None = None  # one share for all own pairs, or one per pair
     others: Share | None = None
+    from_: dict[str, Share] | None = Field(None, alias="from")  # books read, VENUE or VENUE/PAIR
     reference: Share | None = None
     redemption: Share | None = None
     floor: Share | None = None  # of the redemption price
@@ -57,8 +61,9 @@ class IndexRule(Model):
     hard_anchor: bool = False  # the redemption price and nothing else
 
     @model_validator(mode="after")
-    def _one_way(self) -> IndexRule:
-        others = self.model_fields_set - {"hard_anchor", "delay", "move_limit"}
+    def _one_way(self) -> IndexTerms:
+        allowed = {"hard_anchor", "delay", "move_limit", *PRODUCTS}
+        others = self.model_fields_set - allowed
         if self.hard_anchor and others:
             raise conflict(
                 f"hard_anchor with {', '.join(sorted(others))}",
@@ -81,6 +86,18 @@ class MaintenanceTable(Model):
     def rows(self) -> Rows:
         """Its rows, [usd_from, rate]."""
         return maintenance_tiers()[self.table, self.symbol]
+
+
+class IndexRule(IndexTerms):
+    """The index of an asset, and what differs from it by product."""
+
+    futures: IndexTerms | None = None  # perps and what is pledged for them
+    loans: IndexTerms | None = None  # what is pledged for loans
+
+    def layers(self, product: str) -> list[IndexTerms]:
+        """The terms for all products, then those of one."""
+        own = getattr(self, product) if product else None
+        return [self] if own is None else [self, own]
 
 
 def _tiers(value: Any) -> Any:

@@ -97,7 +97,11 @@ def _explain(found: Any, root: type) -> tuple[str, str, str]:
 
 def _unknown(name: str, loc: tuple, root: type) -> tuple[str, str, str]:
     known = sorted(
-        {field for model in _models_along(root, loc[:-1]) for field in model.model_fields}
+        {
+            field.alias or name
+            for model in _models_along(root, loc[:-1])
+            for name, field in model.model_fields.items()
+        }
     )
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     advice = f"did you mean `{near[0]}`?" if near else "remove it or use one of these"

@@ -154,7 +154,7 @@ DIMENSIONS: Mapping[str, str] = {
     "asset": "Asset",
     "venue": "Venue",
     "market": "Market, as venue/pair/kind",
-    "index": "Index, as venue/asset",
+    "index": "Index, as venue/asset, and its product where products differ",
     "peg": "Pegged spot price, as venue/asset",
     "threshold": "Depeg threshold, spot over redemption price",
     "cause": "Rule that caused the liquidation",

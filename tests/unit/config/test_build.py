@@ -143,6 +143,69 @@ def test_smoothing_is_a_half_life():
     assert built.policy.index.smoothing[1, 0] == 1
 
 
+def test_an_index_reads_named_venues():
+    rule = "{from: {others: 60%}, redemption: 10%}"
+    built = build(load_config(SMOKE, [f"policies.x={{index: {{USDe@exchange: {rule}}}}}"]))
+    entry = built.labels["index"].index("exchange/USDe")
+    sources = [built.labels["market"][m] for m in built.world.layout.indices[entry].sources]
+    assert sources == ["exchange/USDe/spot", "others/USDe/spot"]
+    np.testing.assert_allclose(built.policy.index.weight[:, entry, 3], [0.3, 0.6])
+    np.testing.assert_allclose(built.policy.index.weight[:, entry, 0], [1, 0])
+    assert built.policy.index.redemption_weight[entry, 3] == 0.1
+    assert built.policy_coords["index.USDe@exchange.from.others"][3] == 0.6
+
+
+def test_futures_and_loans_may_go_by_different_indices():
+    rule = "{floor: 90%, loans: {floor: 97%, reference: 1}}"
+    built = build(load_config(SMOKE, [f"policies.x={{index: {{USDe: {rule}}}}}"]))
+    assert built.labels["index"] == [
+        *("exchange/BTC", "exchange/USDe/futures", "exchange/USDe/loans", "others/BTC"),
+    ]
+    layout, index = built.world.layout, built.policy.index
+    kinds = {built.labels["index"][book.collateral[0]] for book in layout.books if book.is_loan}
+    assert kinds == {"exchange/USDe/loans"}
+    held = {built.labels["index"][i] for b in layout.books if not b.is_loan for i in b.collateral}
+    assert held == {"exchange/USDe/futures"}
+    assert index.floor[1:3, 3].tolist() == [0.9, 0.97]
+    assert index.floor[1:3, 0].tolist() == [0, 0]  # the baseline has one rule for both
+    assert index.reference_weight[1:3, 3].tolist() == [0, 1]
+    np.testing.assert_array_equal(index.weight[:, 1, :3], index.weight[:, 2, :3])
+    # what is pledged on the venue is one pool, whatever it is valued on
+    plain = build(load_config(SMOKE))
+    assert built.account["pledged"] == plain.account["pledged"]
+
+
+def test_one_cap_for_what_is_pledged_for_futures_and_loans():
+    cap, split = "collateral: {USDe: {cap: 100M}}", "index: {USDe: {loans: {floor: 97%}}}"
+    whole = build(load_config(SMOKE, [f"policies.x={{{cap}}}"])).policy.margin
+    apart = build(load_config(SMOKE, [f"policies.x={{{cap}, {split}}}"])).policy.margin
+    np.testing.assert_allclose(apart.ratio, whole.ratio)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("{USDe: {from: {other: 1}}}", "the venue 'other' is unknown; .*did you mean 'others'"),
+        ("{USDe: {from: {others/USDe-BTC: 1}}}", "'others' has no spot book of 'USDe-BTC' to read"),
+        ("{USDe: {from: {others: 1}, own: 50%}}", "weights that sum to 1.5; .*from"),
+        ("{BTC: {loans: {smoothing: 1m}}}", "an index of 'BTC' for loans, which nothing there"),
+        ("{USDe: {loans: {loans: {}}}}", "the key 'loans' is unknown"),
+        ("{USDe: {form: {others: 1}}}", "the key 'form' is unknown; .*did you mean `from`"),
+    ],
+)
+def test_indices_that_cannot_be_are_refused(rule, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(SMOKE, [f"policies.x={{index: {rule}}}"])
+
+
+def test_keys_that_are_words_of_python_are_written_back(tmp_path):
+    text = "policies.x={index: {USDe: {from: {others: 1}, loans: {floor: 97%}}}}"
+    config = load_config(SMOKE, [text])
+    again = tmp_path / "again.yaml"
+    again.write_text(config.resolved_yaml())
+    assert load_config(again).policy_hashes() == config.policy_hashes()
+
+
 def test_limited_moves_and_late_redemption_prices():
     rule = "{redemption: 50%, delay: 2m, move_limit: 1%}"
     built = build(load_config(SMOKE, [f"policies.x={{index: {{USDe: {rule}}}}}"]))
