@@ -113,7 +113,12 @@ def raw_indices(
     for i in range(raw.shape[0]):
         for s in range(maps.sources.shape[1]):
             if maps.sources[i, s] >= 0:
-                raw[i] += rules.weight[s, i] * price[maps.sources[i, s]]
+                component = price[maps.sources[i, s]]
+                if not math.isnan(reference[i]):
+                    lowest = reference[i] - rules.component_clamp[i] * reference[i]
+                    highest = reference[i] + rules.component_clamp[i] * reference[i]
+                    component = min(max(component, lowest), highest)
+                raw[i] += rules.weight[s, i] * component
         if not math.isnan(reference[i]):
             raw[i] += rules.reference_weight[i] * reference[i]
         raw[i] += rules.redemption_weight[i] * seen[i]

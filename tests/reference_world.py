@@ -77,6 +77,7 @@ class Rules(NamedTuple):
     clamp: np.ndarray  # [I]
     smoothing: np.ndarray  # [I]
     floor: np.ndarray  # [I]
+    component_clamp: np.ndarray  # [I]
     move_limit: np.ndarray  # [I]
     delay: np.ndarray  # [I] steps
     thinning: np.ndarray  # [M]
@@ -242,6 +243,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
         clamp=floats(index.clamp[..., policy]),
         smoothing=floats(index.smoothing[..., policy]),
         floor=floats(index.floor[..., policy]),
+        component_clamp=given(index.component_clamp, policy, entries, fill=1e30),
         move_limit=given(index.move_limit, policy, entries, fill=1e30),
         delay=given(index.delay, policy, entries, fill=0.0),
         thinning=given(thinning.strength, policy, markets, fill=0.0),

@@ -555,6 +555,7 @@ def full_index(rng: np.random.Generator, index: IndexRules) -> IndexRules:
     shape = index.floor.shape
     return dataclasses.replace(
         index,
+        component_clamp=rng.choice([NEVER, 0.1, 0.01], shape),
         move_limit=rng.choice([NEVER, 0.2, 0.02], shape) * rng.uniform(0.8, 1.2, shape),
         delay=rng.choice([0.0, 1.0, 3.0, 5.0], shape),
     )

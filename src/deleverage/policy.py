@@ -35,6 +35,7 @@ class IndexRules(eqx.Module):
     floor: Any  # [I, policy] share of the redemption price; 0: none
     basis_smoothing: Any  # [M, policy] EMA weight of the perp basis in a `median` mark
     move_limit: Any = None  # [I, policy] per minute, against the last published price; 1e30: none
+    component_clamp: Any = None  # [I, policy] band around the reference of each source; 1e30: none
     delay: Any = None  # [I, policy] whole steps by which the redemption price is seen late
 
 

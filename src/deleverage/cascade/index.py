@@ -60,8 +60,13 @@ def publish(
     seen = redemption
     if rules.delay is not None:
         ring, seen = seen_late(rules.delay, ring, redemption, t)
+    components = price[maps.source]
+    if rules.component_clamp is not None:
+        wide = rules.component_clamp * reference
+        inside = jnp.clip(components, reference - wide, reference + wide)
+        components = jnp.where(maps.has_reference, inside, components)
     raw = (
-        total(rules.weight * price[maps.source])
+        total(rules.weight * components)
         + rules.reference_weight * reference
         + rules.redemption_weight * seen
     )

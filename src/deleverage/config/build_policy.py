@@ -166,11 +166,17 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
         floor=rows["floor"],
         basis_smoothing=_same(basis, entries),
         move_limit=rows["move_limit"] if (rows["move_limit"] < NEVER).any() else None,
+        component_clamp=rows["component_clamp"]
+        if (rows["component_clamp"] < NEVER).any()
+        else None,
         delay=rows["delay"] if rows["delay"].any() else None,
     )
 
 
-_ROWS = ("reference", "redemption", "clamp", "smoothing", "floor", "move_limit", "delay")
+_ROWS = (
+    *("reference", "redemption", "clamp", "component_clamp", "smoothing", "floor"),
+    *("move_limit", "delay"),
+)
 
 
 def _margin(tables: Sequence[Margin]) -> MarginRules:

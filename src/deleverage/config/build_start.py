@@ -27,11 +27,16 @@ def starting_index(
     published = np.zeros(len(layout.indices))
     for row, entry in enumerate(layout.indices):
         used = len(entry.sources)
-        raw = rules.weight[:used, row, policy] @ prices[list(entry.sources)]
+        components, reference = prices[list(entry.sources)], 0.0
+        if entry.references:
+            reference = lower_median(prices[list(entry.references)], entry.reference_shares)
+            if rules.component_clamp is not None:
+                wide = rules.component_clamp[row, policy] * reference
+                components = np.clip(components, reference - wide, reference + wide)
+        raw = rules.weight[:used, row, policy] @ components
         raw += rules.redemption_weight[row, policy]
         clamped = raw
         if entry.references:
-            reference = lower_median(prices[list(entry.references)], entry.reference_shares)
             raw += rules.reference_weight[row, policy] * reference
             band = rules.clamp[row, policy]
             clamped = np.clip(raw, reference * (1 - band), reference * (1 + band))

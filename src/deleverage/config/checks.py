@@ -226,13 +226,14 @@ class Checker:
                     "name a book that exists",
                 )
         read = sum((rule.from_ or {}).values())
-        rest = read + sum(w or 0.0 for w in (rule.others, rule.reference, rule.redemption))
+        shares = (rule.others, rule.equal, rule.reference, rule.redemption)
+        rest = read + sum(share or 0.0 for share in shares)
         total = rest + (own or 0.0)
         if total > 1 + 1e-9 or (own is not None and abs(total - 1) > 1e-9):
             self.refuse(
                 key,
                 f"weights that sum to {total:.10g}",
-                "weights own + others + from + reference + redemption that sum to 1",
+                "weights own + others + equal + from + reference + redemption that sum to 1",
                 "change one of them, or leave out own, which then takes the rest",
             )
         if own == 0 and total == 0:  # pragma: no cover - the sum above refuses it

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -66,6 +67,31 @@ def _short(name: str) -> str:
     return name.partition(" ")[0]
 
 
+@lru_cache(maxsize=2)
+def published_rules(key: str) -> Mapping[str, Mapping[str, Any]]:
+    """Published rules of a key (`index` or `mark`): what a config would say, by name."""
+    rows = table("price_rules")
+    return {row["preset"]: json.loads(row["terms"]) for row in rows if row["key"] == key}
+
+
+def with_preset(key: str, given: Any, together: Sequence[str] = ()) -> Any:
+    """Terms with those of their preset below them.
+
+    Args:
+        key: `index` or `mark`.
+        given: What the config says.
+        together: Keys of which one that is given replaces all of the preset's.
+    """
+    name = given.get("preset") if isinstance(given, dict) else None
+    known = published_rules(key)
+    if not isinstance(name, str) or name not in known:
+        return given
+    terms = dict(known[name])
+    if any(given.get(one) is not None for one in together):
+        terms = {one: value for one, value in terms.items() if one not in together}
+    return terms | given
+
+
 def named(what: str, names: Iterable[str]) -> Reader:
     """One of some names; another is refused with the nearest."""
     known = list(names)
@@ -82,8 +108,8 @@ def named(what: str, names: Iterable[str]) -> Reader:
 
 def listed() -> list[dict[str, str]]:
     """Every preset: the key it is used under, its name, its source."""
-    profiles = {row["profile"]: row["source"] for row in table("order_book_profiles")}
-    sources = {("impact", name): source for name, source in profiles.items()}
+    sources = {(row["key"], row["preset"]): row["source"] for row in table("price_rules")}
+    sources |= {("impact", row["profile"]): row["source"] for row in table("order_book_profiles")}
     for key, tables, name in (
         ("maintenance", MAINTENANCE_TABLES, "symbol"),
         ("collateral", CREDIT_TABLES, "class"),

@@ -14,6 +14,7 @@ from deleverage.config.quantities import NEVER
 from deleverage.config.rules import (
     PRODUCTS,
     VALUATIONS,
+    WEIGHTS,
     CollateralRule,
     IndexRule,
     IndexTerms,
@@ -45,6 +46,7 @@ class IndexWeights:
     redemption: float
     floor: float
     clamp: float
+    component_clamp: float
     smoothing: float  # half-life, minutes; 0: none
     move_limit: float  # per minute; 1e30: none
     delay: int  # steps
@@ -163,14 +165,13 @@ def _credit(
     return Credit(tiers, cap)
 
 
-_WEIGHTS = ("own", "others", "from_", "reference", "redemption")
 
 
 def _overlaid(rule: IndexTerms, change: IndexTerms) -> IndexTerms:
     """A change that sets any weight replaces them all; where `own` is missing it takes the rest."""
     values = {name: getattr(change, name) for name in change.model_fields_set - set(PRODUCTS)}
-    if any(values.get(name) is not None for name in _WEIGHTS):
-        values = dict.fromkeys(_WEIGHTS) | {"hard_anchor": False} | values
+    if any(values.get(name) is not None for name in WEIGHTS):
+        values = dict.fromkeys(WEIGHTS) | {"hard_anchor": False} | values
     return rule.model_copy(update=values)
 
 
@@ -187,13 +188,16 @@ def _index(names: Names, given: IndexRule, entry: PolicySpec, key: IndexKey) -> 
     pairs = names.own_pairs(venue, asset)
     move_limit, delay = rule.move_limit or NEVER, _delay_steps(names, rule, venue, asset)
     if rule.hard_anchor:
-        return IndexWeights({}, 0.0, {}, 0.0, 1.0, 0.0, NEVER, 0.0, move_limit, delay)
+        return IndexWeights({}, 0.0, {}, 0.0, 1.0, 0.0, NEVER, NEVER, 0.0, move_limit, delay)
     others, reference = rule.others or 0.0, rule.reference or 0.0
     redemption = rule.redemption or 0.0
     read = {names.read_book(asset, name): share for name, share in (rule.from_ or {}).items()}
+    everywhere = [at for at in (f"{venue}/{asset}/spot", *references) if at in names.markets]
+    for label in everywhere if rule.equal else ():
+        read[label] = read.get(label, 0.0) + (rule.equal or 0.0) / len(everywhere)
     rest = 1.0 - others - sum(read.values()) - reference - redemption
     own = sum(rule.own.values()) if rule.own is not None else rest
-    if all(getattr(rule, name) is None for name in _WEIGHTS) and references:
+    if all(getattr(rule, name) is None for name in WEIGHTS) and references:
         own, reference = 0.0, 1.0  # by default the reference, where there is one
     if not references:
         # A lone venue has no reference: that weight passes to its own book.
@@ -213,7 +217,8 @@ def _index(names: Names, given: IndexRule, entry: PolicySpec, key: IndexKey) -> 
         reference=reference,
         redemption=redemption,
         floor=rule.floor or 0.0,
-        clamp=NEVER if rule.clamp is None or not references else rule.clamp,
+        clamp=(rule.clamp or NEVER) if references else NEVER,
+        component_clamp=(rule.component_clamp or NEVER) if references else NEVER,
         smoothing=rule.smoothing or 0.0,
         move_limit=move_limit,
         delay=delay,

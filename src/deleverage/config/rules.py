@@ -14,6 +14,8 @@ from deleverage.config.presets import (
     credit_tiers,
     maintenance_tiers,
     named,
+    published_rules,
+    with_preset,
 )
 from deleverage.config.quantities import (
     AtLeastOne,
@@ -31,6 +33,9 @@ from deleverage.config.quantities import (
     refusal,
 )
 
+WEIGHTS = ("own", "others", "equal", "from_", "reference", "redemption")
+"""Keys of an index whose shares sum to 1."""
+
 PRODUCTS = ("futures", "loans")
 """What a venue may keep an index of its own for."""
 
@@ -41,28 +46,43 @@ LiquidationKind = Annotated[str, choice("close", "target")]
 class Mark(Model):
     """The price that a perp's margin is computed on."""
 
+    preset: Annotated[str, named("mark rule", published_rules("mark"))] | None = None
     kind: MarkKind = "median"
     basis_half_life: HalfLife = 0.5  # of the EMA of perp minus index in a `median`
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        return with_preset("mark", given)
 
 
 class IndexTerms(Model):
     """How an index price is formed. Where `own` is missing it takes what the others leave."""
 
+    preset: Annotated[str, named("index rule", published_rules("index"))] | None = None
+
     own: Scoped[Share] | None = None  # one share for all own pairs, or one per pair
-    others: Share | None = None
+    others: Share | None = None  # of the other venues' USD books, by depth
+    equal: Share | None = None  # of all USD books, the venue's too, by equal parts
     from_: dict[str, Share] | None = Field(None, alias="from")  # books read, VENUE or VENUE/PAIR
     reference: Share | None = None
     redemption: Share | None = None
     floor: Share | None = None  # of the redemption price
     clamp: Band | None = None  # around the reference
+    component_clamp: Band | None = None  # of each book's price, around the reference
     smoothing: Smoothing | None = None
     move_limit: Band | None = None  # per minute, against the last published price
     delay: Duration | None = None  # of the redemption price as the venue sees it
     hard_anchor: bool = False  # the redemption price and nothing else
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        return with_preset("index", given, [name.rstrip("_") for name in WEIGHTS])
+
     @model_validator(mode="after")
     def _one_way(self) -> IndexTerms:
-        allowed = {"hard_anchor", "delay", "move_limit", *PRODUCTS}
+        allowed = {"preset", "hard_anchor", "delay", "move_limit", *PRODUCTS}
         others = self.model_fields_set - allowed
         if self.hard_anchor and others:
             raise conflict(

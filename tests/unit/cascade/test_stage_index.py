@@ -10,6 +10,7 @@ from worlds import RANDOM_LAYOUT
 from deleverage.cascade.index import mark_price, publish, reference_price
 from deleverage.cascade.maps import maps_of
 
+LATER = ("move_limit", "delay", "component_clamp")  # leaves that are None where they are off
 BTC, USDE = 0, 1  # index entries of the exchange
 
 
@@ -35,7 +36,7 @@ def test_of_two_halves_the_lower_price_counts_and_a_lone_venue_has_none():
 
 def published(case, column, first=False, own=0.65, t=1, state=None, **rules):
     """Own USDe price against 1 elsewhere; the EMA stands at 1."""
-    extra = {name: rules.pop(name) for name in ("move_limit", "delay") if name in rules}
+    extra = {name: rules.pop(name) for name in LATER if name in rules}
     world = case(**{f"index__{name}": value for name, value in rules.items()})
     for name, value in extra.items():
         index = dataclasses.replace(
@@ -81,6 +82,20 @@ def weights(own, other):
 )
 def test_an_index_price(case, column, rules, expected):
     assert published(case, column, **rules).index_price[USDE, 0, 0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("own", "band", "expected"),
+    [
+        (0.65, 0.03, 0.25 * 0.97 + 0.75),  # the median elsewhere is 1
+        (0.98, 0.03, 0.25 * 0.98 + 0.75),
+        (1.3, 0.03, 0.25 * 1.03 + 0.75),
+    ],
+)
+def test_a_book_counts_only_near_the_median(case, column, own, band, expected):
+    rules = {"weight": weights(0.25, 0.75), "component_clamp": band}
+    found = published(case, column, own=own, **rules)
+    assert found.index_price[USDE, 0, 0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_average_starts_at_the_first_raw_index(case, column):

@@ -1,0 +1,93 @@
+"""Published rules by name: what they stand for, and what may be laid over them."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deleverage.config import build, load_config
+from deleverage.config.presets import listed, published_rules
+from deleverage.config.rules import IndexRule, Mark
+from deleverage.errors import ConfigError
+
+SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
+
+
+@pytest.mark.parametrize("name", published_rules("index"))
+def test_every_index_rule_is_complete(name):
+    rule = IndexRule(preset=name)
+    shares = [sum((rule.own or {}).values()), *map(share_of(rule), ("others", "equal"))]
+    shares += [*map(share_of(rule), ("reference", "redemption")), float(rule.hard_anchor)]
+    assert sum(shares) == pytest.approx(1)
+    assert IndexRule(**rule.model_dump(mode="json", exclude_none=True)) == rule
+
+
+def share_of(rule):
+    return lambda name: getattr(rule, name) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "window"),
+    [("binance_until_2025_09_18", 60), ("binance_since_2025_09_18", 30)],
+)
+def test_a_moving_average_has_the_mean_age_of_its_window(name, window):
+    half_life = math.log(2) * window / 2 / 60
+    assert Mark(preset=name).basis_half_life == pytest.approx(half_life, rel=1e-2)
+
+
+def test_presets_are_listed_with_their_sources():
+    rows = {(row["key"], row["preset"]): row["source"] for row in listed()}
+    for key in ("index", "mark"):
+        for name in published_rules(key):
+            assert rows[key, name]
+
+
+def test_what_stands_beside_a_preset_goes_over_it():
+    rule = IndexRule(preset="okx_2023", component_clamp="1%")
+    assert (rule.equal, rule.component_clamp) == (1.0, 0.01)
+    rule = IndexRule(preset="okx_2023", own="100%")  # weights are one whole
+    assert (rule.equal, rule.component_clamp) == (None, 0.03)
+    assert rule.own == {"*": 1.0}
+    assert Mark(preset="hyperliquid", kind="last").kind == "last"
+
+
+def test_a_preset_reaches_the_kernel():
+    texts = ["policies.x={index: {USDe: {preset: okx_2023}}}"]
+    texts += ["scenario.venues.exchange.mark={preset: binance_since_2025_09_18}"]
+    built = build(load_config(SMOKE, texts))
+    entry = built.labels["index"].index("exchange/USDe")
+    rules = built.policy.index
+    np.testing.assert_allclose(rules.weight[:, entry, 3], [0.5, 0.5])
+    assert rules.component_clamp[entry].tolist() == [1e30, 1e30, 1e30, 0.03]
+    perp = built.labels["market"].index("exchange/BTC/perp")
+    assert rules.basis_smoothing[perp, 0] == pytest.approx(1 - 2 ** -(30 / 10.4))
+    assert build(load_config(SMOKE)).policy.index.component_clamp is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "policies.x={index: {USDe: {preset: okx}}}",
+            "the index rule 'okx' is unknown; .*okx_2023",
+        ),
+        (
+            "scenario.venues.exchange.mark={preset: binance_2025}",
+            "the mark rule 'binance_2025' is unknown; .*did you mean 'binance_",
+        ),
+        (
+            "policies.x={index: {USDe: {preset: binance_wbeth_until_2025_10}}}",
+            "the pair 'WBETH' is unknown",
+        ),
+        (
+            "policies.x={index: {USDe: {preset: binance_lst_since_2025_10, floor: 97%}}}",
+            "hard_anchor with floor",
+        ),
+    ],
+)
+def test_what_is_refused(text, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(SMOKE, [text])
+    assert re.search(said, str(caught.value)), str(caught.value)
