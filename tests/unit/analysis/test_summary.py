@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from deleverage.analysis import tail
+from deleverage.analysis.columns import with_error
 from deleverage.analysis.measures import Quantile
 from deleverage.analysis.quantities import Quantity, headline_markets
 from deleverage.analysis.summary import (
@@ -17,7 +18,6 @@ from deleverage.analysis.summary import (
     summary,
     table,
 )
-from deleverage.analysis.table import with_error
 from deleverage.errors import ConfigError
 
 COUNT = 4000
