@@ -459,6 +459,7 @@ def simulate_pair(world: Any, policy: Any, inputs: Any) -> dict[str, np.ndarray]
         **outcomes,
         "amplification": amplification,
         "reproduction_number": reproduction,
+        "exogenous_liquidations": paired["liquidated_units"],
         "paired_least_margin_gap": paired["least_margin_gap"],
         "paired_least_branch_gap": paired["least_branch_gap"],
     }

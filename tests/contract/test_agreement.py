@@ -193,7 +193,7 @@ def test_oracle_and_kernel_observe_the_same():
     found = set(kernel.simulate(world.layout, policy, inputs))
     gaps = {"least_branch_gap", "paired_least_branch_gap", "paired_least_margin_gap"}
     assert expected - gaps <= found
-    parts = {"insurance_drawn_by_venue", "adl_notional_by_venue", "exogenous_liquidations"}
+    parts = {"insurance_drawn_by_venue", "adl_notional_by_venue"}
     assert found - expected == parts
 
 

@@ -63,6 +63,36 @@ def test_mean_interval_covers(normals):
     assert 0.93 <= coverage(tail.mean(normals), 0.0) <= 0.97
 
 
+def test_ratio_of_means_covers():
+    # mostly nothing, else lognormal; the numerator is a share of the denominator that grows with it
+    rng = np.random.default_rng(11)
+    below = np.exp(0.5 * rng.standard_normal((REPEATS, 4000))) * (rng.random((REPEATS, 4000)) < 0.3)
+    above = below * rng.random((REPEATS, 4000)) + 0.1 * below**2
+    truth = 0.5 + 0.1 * math.exp(0.5) / math.exp(0.125)  # E b^2 / E b of the lognormal
+    found = tail.ratio_of_means(repeats(above), repeats(below))
+    assert 0.93 <= coverage(found, truth) <= 0.97
+    # the stated error is the spread, and the bias is far below it
+    mean, error = mean_and_error(found.estimate)
+    assert abs(mean - truth) < 4 * error
+    spread = float(found.estimate.std(ddof=1))
+    assert float(found.standard_error.mean()) == pytest.approx(
+        spread, rel=4 / math.sqrt(2 * (REPEATS - 1))
+    )
+
+
+def test_weighted_ratio_of_means_covers():
+    # draws at mean 1 instead of 0: log weight 1/2 - z; E[(z > 1) e^z] / E[z > 1] under N(0, 1)
+    z = np.random.default_rng(12).standard_normal((REPEATS, 2000)) + 1.0
+    truth = math.exp(0.5) * norm.cdf(0.0) / norm.sf(1.0)
+    covered = 0
+    for row in z:
+        hit = xr.DataArray(
+            (row > 1.0) * 1.0, dims="path", coords={"log_weight": ("path", 0.5 - row)}
+        )
+        covered += int(coverage(tail.ratio_of_means(hit * np.exp(row), hit), truth))
+    assert 0.93 <= covered / REPEATS <= 0.97
+
+
 @pytest.mark.parametrize(
     ("measure", "truth"),
     [

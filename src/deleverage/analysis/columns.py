@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from deleverage.analysis.quantities import REPRODUCTION
+
 Row = dict[str, Any]
 Cell = Mapping[str, Any]
 
@@ -39,6 +41,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     if trough:
         asset = trough.split("/")[1]
         wanted.append(Column(f"{asset}\ntrough\nmedian", trough, _scaled(1.0)))
+    wanted.append(Column("repro-\nduction\nnumber", REPRODUCTION.name, _scaled(1.0)))
     wanted.append(Column("liquidated\nmean\nUSD bn", "liquidated_notional.mean", amount_bn))
     wanted.append(Column("debt be-\nyond fund\n%", "bad_debt_beyond_fund.probability", _percent))
     return [column for column in wanted if column.quantity in names]

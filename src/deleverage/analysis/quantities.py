@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deleverage.analysis.measures import ExpectedShortfall, Mean, Measure, Probability, Quantile
+from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,6 +53,8 @@ class Quantity:
         measure: The measure; None for a policy's constant.
         selection: Labels by dimension.
         difference: Whether the measure is the paired difference to the baseline.
+        less: Names whose sum is taken off that of `variables`.
+        over: Name of the outcome whose mean divides the mean; the ratio is 0 where that is 0.
     """
 
     name: str
@@ -59,24 +62,55 @@ class Quantity:
     measure: Measure | None
     selection: Mapping[str, object] = field(default_factory=dict)
     difference: bool = False
+    less: tuple[str, ...] = ()
+    over: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no ratio of means is."""
+        if self.over is not None and (self.difference or not isinstance(self.measure, Mean)):
+            raise ConfigError(
+                f"{self.name} is a ratio of means (over={self.over!r}), so it measures with Mean() "
+                "and is no difference; leave out over, or the other two."
+            )
 
     def outcome(self, dataset: xr.Dataset) -> xr.DataArray:
         """The array `(policy, path)` that is measured, or `(policy)` for a constant."""
+        total = self._sum(dataset, self.variables)
+        units = total.attrs.get("units")
+        if self.less:
+            total = total - self._sum(dataset, self.less)
+        alone = len(self.variables) == 1 and not self.less
+        total = total.rename(self.variables[0] if alone else None)
+        return total.assign_attrs({"units": units} if units else {})
+
+    def divisor(self, dataset: xr.Dataset) -> xr.DataArray | None:
+        """The array `(policy, path)` whose mean divides that of the outcome."""
+        return None if self.over is None else self._sum(dataset, (self.over,))
+
+    def _sum(self, dataset: xr.Dataset, names: tuple[str, ...]) -> xr.DataArray:
         parts = []
-        for variable in self.variables:
-            x = dataset[variable]
+        for name in names:
+            x = dataset[name]
             units = x.attrs.get("units")
             for dim, label in self.selection.items():
                 x = x.isel({dim: position(x, dim, label)}, drop=True)
             extra = [dim for dim in x.dims if dim not in ("policy", "path")]
             # A sum that skipped NaN would turn a missing block into zeros.
-            x = x.sum(extra, skipna=False) if extra else x
-            parts.append(x)
+            parts.append(x.sum(extra, skipna=False) if extra else x)
         total = parts[0]
         for part in parts[1:]:
             total = total + part
-        total = total.rename(self.variables[0] if len(self.variables) == 1 else None)
         return total.assign_attrs({"units": units} if units else {})
+
+
+REPRODUCTION = Quantity(
+    "reproduction_number.ratio_of_means",
+    ("liquidated_units",),
+    Mean(),
+    less=("exogenous_liquidations",),
+    over="liquidated_units",
+)
+"""One less the mean exogenous over the mean total of liquidations, at starting prices."""
 
 
 def standard_quantities(dataset: xr.Dataset, baseline: str | None) -> list[Quantity]:
@@ -103,6 +137,8 @@ def standard_quantities(dataset: xr.Dataset, baseline: str | None) -> list[Quant
     adl = next((name for name in ("adl_notional", "adl_loss") if name in present), None)
     if adl is not None:
         found.append(Quantity("adl.probability", (adl,), Probability(above=0.0)))
+    if {"liquidated_units", "exogenous_liquidations"} <= present:
+        found.append(REPRODUCTION)
     for variable in COSTS:
         if variable in present:
             constant = None if "path" not in dataset[variable].dims else Mean()

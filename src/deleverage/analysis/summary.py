@@ -69,13 +69,15 @@ def summary(
     source: tuple[object, ...] = ()
     outcome = xr.DataArray()
     for column, quantity in enumerate(quantities):
-        wanted = (quantity.variables, dict(quantity.selection))
+        wanted = (quantity.variables, quantity.less, dict(quantity.selection))
         if wanted != source:
-            source, outcome = wanted, quantity.outcome(dataset)
-            if outcome.nbytes <= IN_MEMORY_BYTES:
-                outcome = outcome.compute()
+            source, outcome = wanted, _in_memory(quantity.outcome(dataset))
         units[column] = _units(quantity, outcome)
-        measured = _measure(quantity, outcome, policies, against, level)
+        divisor = quantity.divisor(dataset)
+        if divisor is None:
+            measured = _measure(quantity, outcome, policies, against, level)
+        else:
+            measured = tail.ratio_of_means(outcome, _in_memory(divisor), level, at_zero=0.0)
         for name in (*NUMBERS, *COUNTS):
             fields[name][:, column] = measured[name].values
         fields["thin"][:, column] = "thin_tail" in measured.attrs
@@ -93,6 +95,10 @@ def summary(
             "total_paths": int(dataset.sizes["path"]),
         },
     )
+
+
+def _in_memory(x: xr.DataArray) -> xr.DataArray:
+    return x.compute() if x.nbytes <= IN_MEMORY_BYTES else x
 
 
 def _measure(
@@ -138,11 +144,14 @@ def _constant(outcome: xr.DataArray) -> xr.Dataset:
 def _measure_name(quantity: Quantity) -> str:
     if quantity.measure is None:
         return "constant"
+    if quantity.over is not None:
+        return "ratio of means"
     name = quantity.measure.name
     return f"difference of {name}" if quantity.difference else name
 
 
 def _units(quantity: Quantity, outcome: xr.DataArray) -> str:
-    if quantity.measure is not None and quantity.measure.name == "probability":
+    share = quantity.measure is not None and quantity.measure.name == "probability"
+    if share or quantity.over is not None:
         return "1"
     return str(outcome.attrs.get("units", ""))

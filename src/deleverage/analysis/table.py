@@ -5,12 +5,24 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deleverage.analysis.columns import Row, columns
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+class Written(NamedTuple):
+    """A column as it is printed: its heading and a cell a policy."""
+
+    heading: str
+    cells: list[str]
+
+    @property
+    def width(self) -> int:
+        """Characters it needs."""
+        return max(map(len, [*self.heading.split("\n"), *self.cells]))
 
 
 def table(summary: xr.Dataset) -> list[Row]:
@@ -49,8 +61,9 @@ def table(summary: xr.Dataset) -> list[Row]:
 def as_text(rows: Sequence[Row], width: int = 120) -> str:
     """The table a terminal prints: a policy per row, cells `estimate ± standard error`.
 
-    Columns are taken in their order of importance while they fit the width. Money is in billions
-    of USD where the heading says bn, in millions where it says m.
+    Columns are taken in their order of importance while they fit the width; those that do not
+    follow in a table below. Money is in billions of USD where the heading says bn, in millions
+    where it says m.
     """
     from rich import box
     from rich.console import Console
@@ -59,31 +72,51 @@ def as_text(rows: Sequence[Row], width: int = 120) -> str:
 
     if not rows:
         return "The summary has no policies.\n"
+    policies = [row["policy"] for row in rows]
+    policy_width = min(max(map(len, ["policy", *policies])), 28)
     flagged = any(row["flagged"] or row["missing"] for row in rows)
-    policy_width = max(len("policy"), max(len(row["policy"]) for row in rows))
-    policy_width = min(policy_width, 28)
-    left = width - policy_width - (12 if flagged else 0)
-    printed = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    printed.add_column("policy", width=policy_width, overflow="fold")
-    cells: list[list[str]] = []
-    for column in columns(rows):
-        texts = [column.write(row[column.quantity]) for row in rows]
-        needed = max(max(map(len, texts)), max(map(len, column.heading.split("\n"))))
-        if needed + 3 > left:  # a space of padding on both sides and the divider
-            continue
-        left -= needed + 3
-        printed.add_column(column.heading, justify="right", no_wrap=True, min_width=needed)
-        cells.append(texts)
+    written = [
+        Written(column.heading, [column.write(row[column.quantity]) for row in rows])
+        for column in columns(rows)
+    ]
+    tables = _tables(written, width - policy_width - (12 if flagged else 0))
     if flagged:
-        printed.add_column("flagged\n/ missing\npaths", justify="right", no_wrap=True, min_width=9)
-    for i, row in enumerate(rows):
-        last = [f"{row['flagged']:,} / {row['missing']:,}"] if flagged else []
-        printed.add_row(*[Text(text) for text in (row["policy"], *(c[i] for c in cells), *last)])
+        counts = [f"{row['flagged']:,} / {row['missing']:,}" for row in rows]
+        tables[0].append(Written("flagged\n/ missing\npaths", counts))
     page = io.StringIO()
     console = Console(file=page, width=width, force_terminal=False, color_system=None)
-    console.print(printed)
+    for number, taken in enumerate(tables):
+        if number:
+            console.print()
+        printed = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        printed.add_column("policy", width=policy_width, overflow="fold")
+        for column in taken:
+            printed.add_column(
+                column.heading, justify="right", no_wrap=True, min_width=column.width
+            )
+        for i, policy in enumerate(policies):
+            printed.add_row(*[Text(text) for text in (policy, *(c.cells[i] for c in taken))])
+        console.print(printed)
     console.print(Text(_notes(rows)))
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
+
+
+def _tables(columns: Sequence[Written], room: int) -> list[list[Written]]:
+    """As many columns to a table as fit, narrow ones before wider ones that do not."""
+    tables: list[list[Written]] = []
+    while columns or not tables:
+        left, taken, waiting = room, [], []
+        for column in columns:
+            # a space of padding on both sides and the divider; what fits nowhere stands alone
+            fits = column.width + 3 <= left or (column.width + 3 > room and not taken)
+            if fits:
+                left -= column.width + 3
+                taken.append(column)
+            else:
+                waiting.append(column)
+        tables.append(taken)
+        columns = waiting
+    return tables
 
 
 def _notes(rows: Sequence[Row]) -> str:

@@ -14,11 +14,13 @@ With `log_weight` (the log likelihood ratio of importance sampling) every mean i
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deleverage.analysis import ratio
 from deleverage.analysis.estimate import (
     NOTHING,
     Estimate,
@@ -60,6 +62,7 @@ __all__ = [
     "peaks_over_threshold",
     "probability",
     "quantile",
+    "ratio_of_means",
     "tail_index",
     "threshold_diagnostics",
 ]
@@ -143,6 +146,50 @@ def peaks_over_threshold(
 def tail_index(x: xr.DataArray, share: float = PEAK_SHARE, level: float = 0.95) -> xr.Dataset:
     """Hill's index of the upper tail over its largest values; NaN where they are not positive."""
     return measure(x, TailIndex(share), level)
+
+
+def ratio_of_means(
+    numerator: xr.DataArray,
+    denominator: xr.DataArray,
+    level: float = 0.95,
+    at_zero: float = math.nan,
+) -> xr.Dataset:
+    """The mean of one outcome over the mean of another, which no single path dominates.
+
+    The error is the delta method's, so the denominator's mean should lie several errors from 0.
+    A path missing in either is left out of both and counted.
+
+    Args:
+        numerator: An outcome with the dimension `path`.
+        denominator: Another of the same paths; dims that one of the two lacks are broadcast.
+        level: Level of the interval.
+        at_zero: The ratio where the denominator's mean is 0, such as 0 for a share of nothing.
+
+    Raises:
+        ConfigError: The two have other labels, or `level` lies outside (0, 1).
+        RunError: There are fewer than two paths.
+    """
+    import xarray as xr
+
+    level = require_fraction("level", level)
+    for x in (numerator, denominator):
+        require_paths(x)
+    try:
+        above, below = xr.broadcast(*xr.align(numerator, denominator, join="exact"))
+    except ValueError as error:
+        raise ConfigError(
+            f"numerator and denominator do not have the same labels ({error}); take both from one "
+            "dataset."
+        ) from None
+    units = [x.attrs.get("units", "1") for x in (numerator, denominator)]
+    unit = "1" if units[0] == units[1] else " / ".join(units)
+    result = gather(above.assign_attrs(units=unit), below)
+    for place, one, other in result.pairs():
+        if one.size == 0:
+            result.put(place, NOTHING, 0)
+            continue
+        result.put(place, ratio.ratio_of_means(one, other, level, at_zero), one.size)
+    return _finish(result, None, level, "ratio of means", ratio.METHOD)
 
 
 def measure(x: xr.DataArray, what: Measure, level: float = 0.95) -> xr.Dataset:
@@ -259,7 +306,9 @@ def _of_policy(x: xr.DataArray, label: str) -> xr.DataArray:
     return x.isel(policy=labels.index(label), drop=True)
 
 
-def _finish(result: Gathered, what: Measure, level: float, name: str, method: str) -> xr.Dataset:
+def _finish(
+    result: Gathered, what: Measure | None, level: float, name: str, method: str
+) -> xr.Dataset:
     dataset = result.dataset()
     dataset.attrs.update(measure=name, level=level, method=method)
     for key in ("q", "tail", "above", "below"):

@@ -137,6 +137,10 @@ _TABLE = (
     Variable("compensation", _BOTH, _MONEY, "Fair value less proceeds of wrongful pegged sales"),
     Variable("amplification", _MARKET, "1", "Drawdown over the exogenous drawdown", default=False),
     Variable("reproduction_number", _BOTH, "1", "One less exogenous over total liquidations"),
+    Variable("liquidated_units", _BOTH, _MONEY, "Liquidations at starting prices"),
+    Variable(
+        "exogenous_liquidations", _BOTH, _MONEY, "Liquidations without feedback, starting prices"
+    ),
     Variable("severity", ("path",), "1", "Severity of the macro shock, log", coordinate=True),
     Variable("shock_time", ("path",), "minutes", "Time of the macro shock", coordinate=True),
     Variable("log_weight", ("path",), "1", "Log of the sampling weight", coordinate=True),

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from deleverage.analysis import tail
-from deleverage.analysis.columns import with_error
+from deleverage.analysis.columns import columns, with_error
 from deleverage.analysis.measures import Quantile
 from deleverage.analysis.quantities import Quantity, headline_markets
 from deleverage.analysis.summary import (
@@ -48,6 +48,8 @@ def outcomes():
                 rng.random((3, COUNT, 4)).astype(np.float32),
             ),
             "depeg_minutes": (("policy", "path", "peg", "threshold"), depeg),
+            "liquidated_units": amount(by_policy(16_000, 10_000, 0)),
+            "exogenous_liquidations": amount(by_policy(4_000, 4_000, 0)),
             "adl_notional": amount(adl),
             "adl_loss": amount(adl / 2),
             "socialised_loss": amount(np.maximum(by_policy(1, 0, 0) - 2, 0)),
@@ -101,6 +103,27 @@ def test_each_number_is_that_of_the_tail_measure(outcomes):
     assert pick(found, "open_interest_forgone").tolist() == [0.0, 120.5, 4000.0]
     assert pick(found, "open_interest_forgone", "standard_error").tolist() == [0.0] * 3
     assert not any(name.startswith("wrongful") for name in found.quantity.values)
+
+
+def test_the_reproduction_number_is_a_ratio_of_means(outcomes):
+    found = summary(outcomes)
+    column = "reproduction_number.ratio_of_means"
+    total, alone = outcomes.liquidated_units, outcomes.exogenous_liquidations
+    ratio = tail.ratio_of_means(alone[:2], total[:2])
+    np.testing.assert_allclose(pick(found, column)[:2], 1 - ratio.estimate)
+    np.testing.assert_allclose(pick(found, column, "lower")[:2], 1 - ratio.upper)
+    np.testing.assert_allclose(
+        pick(found, column, "standard_error")[:2], ratio.standard_error, atol=1e-9
+    )
+    # nothing was liquidated under the third policy
+    assert [pick(found, column, n)[2] for n in ("estimate", "standard_error")] == [0.0, 0.0]
+    assert found.units.sel(quantity=column).item() == "1"
+    assert found.measure.sel(quantity=column).item() == "ratio of means"
+
+
+def test_a_ratio_of_means_is_of_means(outcomes):
+    with pytest.raises(ConfigError, match="ratio of means"):
+        Quantity("share", ("bad_debt",), Quantile(0.9), over="liquidated_units")
 
 
 def test_only_what_was_stored_is_measured(outcomes):
@@ -158,6 +181,18 @@ def test_text_fits_the_terminal_and_says_what_is_thin(outcomes):
     assert "< 0.092" in floor  # no ADL on any path: the exact bound, not 0 ± 0
     assert "*" not in text
     assert "* Fewer than 10 paths" in thin
+
+
+@pytest.mark.parametrize("width", [40, 120])
+def test_columns_that_do_not_fit_follow_in_tables_below(outcomes, width):
+    rows = table(summary(outcomes))
+    lines = as_text(rows, width).splitlines()
+    assert max(map(len, lines)) <= width
+    heads = [line for line in lines if line.startswith("policy")]
+    # the narrow terminal has room for one beside the policy
+    assert len(heads) == (len(columns(rows)) if width == 40 else 2)
+    assert "number" not in heads[0]
+    assert sum("number" in head for head in heads) == 1  # the reproduction number
 
 
 def test_missing_paths_show(outcomes):

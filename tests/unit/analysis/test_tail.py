@@ -107,6 +107,49 @@ def test_mean_and_its_error():
     assert found.standard_error.item() == pytest.approx(np.std(np.arange(100), ddof=1) / 10)
 
 
+def test_ratio_of_means_and_its_error():
+    # 2 over 4; the terms (n - d / 2) / 4 are 1/8 and -1/8
+    above, below = outcome([2.0, 2.0]), outcome([3.0, 5.0])
+    found = tail.ratio_of_means(above, below)
+    assert found.estimate.item() == 0.5
+    assert found.standard_error.item() == pytest.approx(0.125, rel=1e-14)
+    assert found.lower.item() == pytest.approx(0.5 - norm.ppf(0.975) * 0.125, rel=1e-14)
+    assert found.estimate.attrs["units"] == "1"
+    assert tail.ratio_of_means(below, below).standard_error.item() == 0.0
+
+
+def test_a_ratio_honours_the_weights():
+    weights = {"log_weight": ("path", np.log([0.5, 1.0, 1.5]))}
+    found = tail.ratio_of_means(outcome([1.0, 2, 3], **weights), outcome([2.0, 2, 2], **weights))
+    assert found.estimate.item() == pytest.approx((0.5 + 2 + 4.5) / 6, rel=1e-14)
+    terms = np.array([0.5, 1, 1.5]) * (np.array([1, 2, 3]) - 7 / 3) / 2
+    assert found.standard_error.item() == pytest.approx(terms.std(ddof=1) / math.sqrt(3))
+
+
+def test_a_ratio_to_nothing_is_what_was_asked_for():
+    nothing = outcome(np.zeros(5))
+    assert math.isnan(tail.ratio_of_means(nothing + 1, nothing).estimate.item())
+    found = tail.ratio_of_means(nothing, nothing, at_zero=0.0)
+    assert (found.estimate.item(), found.standard_error.item()) == (0.0, 0.0)
+
+
+def test_a_ratio_leaves_out_paths_missing_in_either():
+    found = tail.ratio_of_means(outcome([1.0, math.nan, 3, 4]), outcome([2.0, 2, math.nan, 6]))
+    assert (found.paths.item(), found.missing.item()) == (2, 2)
+    assert found.estimate.item() == 5 / 8
+
+
+def test_a_ratio_broadcasts_dims_and_refuses_other_labels():
+    x = outcome(np.arange(8.0).reshape(2, 4) + 1)
+    by_market = x.expand_dims(market=["a", "b"])
+    found = tail.ratio_of_means(by_market, x.assign_attrs(units="million USD"))
+    assert (found.estimate == 1.0).all()
+    assert found.estimate.sizes == {"market": 2, "policy": 2}
+    assert found.estimate.attrs["units"] == "1 / million USD"
+    with pytest.raises(ConfigError, match="do not have the same labels"):
+        tail.ratio_of_means(x, x.isel(policy=[0]))
+
+
 def test_a_float32_sum_is_taken_in_float64():
     x = outcome(np.full(2_000_000, 0.1, dtype=np.float32))
     assert tail.mean(x).estimate.item() == pytest.approx(float(np.float32(0.1)), rel=1e-14)
