@@ -59,7 +59,7 @@ def test_check_as_json_gives_the_cost_of_each_policy(call):
     account = json.loads(call("check", SMOKE, "--json")[1])
     assert account["policies"][0]["policy"] == "baseline"
     assert account["policies"][0]["open_interest_forgone"] == 0.0
-    assert account["open_interest"] > 0
+    assert account["policies"][0]["open_interest"] == account["open_interest"] > 0
 
 
 def test_plan_counts_units_and_writes_nothing(call, tmp_path, monkeypatch):

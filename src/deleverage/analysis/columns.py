@@ -42,6 +42,11 @@ def columns(rows: Sequence[Row]) -> list[Column]:
         asset = trough.split("/")[1]
         wanted.append(Column(f"{asset}\ntrough\nmedian", trough, _scaled(1.0)))
     wanted.append(Column("repro-\nduction\nnumber", REPRODUCTION.name, _scaled(1.0)))
+    wanted += [
+        Column(f"{loss}\n{measure}\n% of OI", f"{name}.{key}.per_open_interest", _scaled(100.0))
+        for loss, name in (("bad debt", "bad_debt"), ("equity lost", "equity_lost"))
+        for measure, key in (("mean", "mean"), ("ES 99%", "shortfall_99"))
+    ]
     wanted.append(Column("liquidated\nmean\nUSD bn", "liquidated_notional.mean", amount_bn))
     wanted.append(Column("debt be-\nyond fund\n%", "bad_debt_beyond_fund.probability", _percent))
     return [column for column in wanted if column.quantity in names]
@@ -52,9 +57,9 @@ def with_error(estimate: float | None, error: float | None, scale: float = 1.0) 
     if estimate is None:
         return "-"
     value = estimate * scale
-    if error is None or error == 0.0:
+    spread = (error or 0.0) * scale
+    if round(spread, 6) == 0.0:
         return _significant(value)
-    spread = error * scale
     decimals = min(max(1 - math.floor(math.log10(spread)), 0), 6)
     return f"{_plain(value, decimals)} ± {spread:,.{decimals}f}"
 
@@ -96,7 +101,7 @@ def _plain(value: float, decimals: int) -> str:
 
 
 def _significant(value: float, digits: int = 4) -> str:
-    if value == 0.0:
+    if round(value, 6) == 0.0:
         return "0"
     decimals = min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 6)
     return _plain(round(value, decimals), decimals)

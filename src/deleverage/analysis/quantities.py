@@ -26,11 +26,20 @@ AMOUNTS = (
 COSTS = ("open_interest_forgone", "credit_forgone")
 """What a policy costs before the first draw: one number a policy, the same on every path."""
 
+LOSSES = ("bad_debt", "equity_lost")
+"""Losses given also per USD of open interest, so that a policy under which there is less of it is
+not called safer for that alone."""
+
 AMOUNT_MEASURES: tuple[tuple[str, Measure], ...] = (
     ("mean", Mean()),
     ("median", Quantile(0.5)),
     ("quantile_95", Quantile(0.95)),
     ("quantile_99", Quantile(0.99)),
+    ("shortfall_99", ExpectedShortfall(0.99)),
+)
+
+LOSS_MEASURES: tuple[tuple[str, Measure], ...] = (
+    ("mean", Mean()),
     ("shortfall_99", ExpectedShortfall(0.99)),
 )
 
@@ -55,6 +64,7 @@ class Quantity:
         difference: Whether the measure is the paired difference to the baseline.
         less: Names whose sum is taken off that of `variables`.
         over: Name of the outcome whose mean divides the mean; the ratio is 0 where that is 0.
+        per: Name of the policy's constant that divides the measure; NaN where that is 0.
     """
 
     name: str
@@ -64,6 +74,7 @@ class Quantity:
     difference: bool = False
     less: tuple[str, ...] = ()
     over: str | None = None
+    per: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no ratio of means is."""
@@ -139,6 +150,13 @@ def standard_quantities(dataset: xr.Dataset, baseline: str | None) -> list[Quant
         found.append(Quantity("adl.probability", (adl,), Probability(above=0.0)))
     if {"liquidated_units", "exogenous_liquidations"} <= present:
         found.append(REPRODUCTION)
+    if "open_interest" in present and bool((dataset["open_interest"] > 0).any()):
+        found += [
+            Quantity(f"{variable}.{name}.per_open_interest", (variable,), what, per="open_interest")
+            for variable in LOSSES
+            if variable in present
+            for name, what in LOSS_MEASURES
+        ]
     for variable in COSTS:
         if variable in present:
             constant = None if "path" not in dataset[variable].dims else Mean()

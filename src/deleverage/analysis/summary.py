@@ -72,12 +72,14 @@ def summary(
         wanted = (quantity.variables, quantity.less, dict(quantity.selection))
         if wanted != source:
             source, outcome = wanted, _in_memory(quantity.outcome(dataset))
-        units[column] = _units(quantity, outcome)
+        units[column] = _units(quantity, outcome, dataset)
         divisor = quantity.divisor(dataset)
         if divisor is None:
             measured = _measure(quantity, outcome, policies, against, level)
         else:
             measured = tail.ratio_of_means(outcome, _in_memory(divisor), level, at_zero=0.0)
+        if quantity.per is not None:
+            measured = _per(measured, dataset[quantity.per])
         for name in (*NUMBERS, *COUNTS):
             fields[name][:, column] = measured[name].values
         fields["thin"][:, column] = "thin_tail" in measured.attrs
@@ -130,6 +132,12 @@ def _measure(
         return joined.assign_attrs({"thin_tail": "some policies"} if thin else {})
 
 
+def _per(measured: xr.Dataset, amount: xr.DataArray) -> xr.Dataset:
+    """The measure of an outcome per unit of a policy's constant: all four numbers are divided."""
+    divisor = amount.astype(np.float64).where(amount != 0).reset_coords(drop=True)
+    return measured.assign({name: measured[name] / divisor for name in NUMBERS})
+
+
 def _constant(outcome: xr.DataArray) -> xr.Dataset:
     """A number that a policy fixes before the first draw: no error."""
     import xarray as xr
@@ -147,11 +155,17 @@ def _measure_name(quantity: Quantity) -> str:
     if quantity.over is not None:
         return "ratio of means"
     name = quantity.measure.name
+    if quantity.per is not None:
+        name = f"{name} per {quantity.per.replace('_', ' ')}"
     return f"difference of {name}" if quantity.difference else name
 
 
-def _units(quantity: Quantity, outcome: xr.DataArray) -> str:
+def _units(quantity: Quantity, outcome: xr.DataArray, dataset: xr.Dataset) -> str:
     share = quantity.measure is not None and quantity.measure.name == "probability"
     if share or quantity.over is not None:
         return "1"
-    return str(outcome.attrs.get("units", ""))
+    own = str(outcome.attrs.get("units", ""))
+    if quantity.per is None:
+        return own
+    other = str(dataset[quantity.per].attrs.get("units", ""))
+    return "1" if own == other else f"{own} / {other}"

@@ -79,7 +79,7 @@ def as_text(rows: Sequence[Row], width: int = 120) -> str:
         Written(column.heading, [column.write(row[column.quantity]) for row in rows])
         for column in columns(rows)
     ]
-    tables = _tables(written, width - policy_width - (12 if flagged else 0))
+    tables = _tables(written, width - policy_width, taken_of_first=12 if flagged else 0)
     if flagged:
         counts = [f"{row['flagged']:,} / {row['missing']:,}" for row in rows]
         tables[0].append(Written("flagged\n/ missing\npaths", counts))
@@ -101,11 +101,11 @@ def as_text(rows: Sequence[Row], width: int = 120) -> str:
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
 
-def _tables(columns: Sequence[Written], room: int) -> list[list[Written]]:
+def _tables(columns: Sequence[Written], room: int, taken_of_first: int) -> list[list[Written]]:
     """As many columns to a table as fit, narrow ones before wider ones that do not."""
     tables: list[list[Written]] = []
     while columns or not tables:
-        left, taken, waiting = room, [], []
+        left, taken, waiting = room - (0 if tables else taken_of_first), [], []
         for column in columns:
             # a space of padding on both sides and the divider; what fits nowhere stands alone
             fits = column.width + 3 <= left or (column.width + 3 > room and not taken)

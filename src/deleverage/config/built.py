@@ -95,6 +95,7 @@ def build(config: Config) -> Built:
         groups=groups,
         labels=_labels(own.names, layout, list(config.entries)),
         policy_variables={
+            "open_interest": np.array([entry.open_interest for entry in entries]),
             "open_interest_forgone": forgone[:, 0],
             "credit_forgone": forgone[:, 1],
             "fund_size": np.array([sum(one.fund.values()) for one in every]) / 1e6,

@@ -27,6 +27,7 @@ class Resolved:
     layout: Layout
     world: World
     policy: Policy  # leaves [..., 1]
+    open_interest: float  # long positions at the start, USD millions
     forgone: tuple[float, float]  # long positions and debt, against the baseline there
 
 
@@ -91,6 +92,7 @@ def resolved(
             layouts[place],
             worlds[layouts[place]],
             take(policy, [place]),
+            sizes(layout, found[place][1])[0],
             tuple(np.subtract(before, sizes(layout, found[place][1]))),
         )
         for place, label in enumerate(part.rules)

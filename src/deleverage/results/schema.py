@@ -118,6 +118,7 @@ _TABLE = (
         "Minutes below the threshold, spot over redemption price",
     ),
     Variable("open_interest_change", _BOTH, "1", "Relative change of perp open interest"),
+    Variable("open_interest", ("policy",), _MONEY, "Perp open interest at the start"),
     Variable("open_interest_forgone", ("policy",), _MONEY, "Open interest the policy forgoes"),
     Variable("credit_forgone", ("policy",), _MONEY, "Credit the policy forgoes"),
     Variable("fund_size", ("policy",), _MONEY, "Insurance funds at the start"),

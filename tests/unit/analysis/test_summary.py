@@ -48,6 +48,14 @@ def outcomes():
                 rng.random((3, COUNT, 4)).astype(np.float32),
             ),
             "depeg_minutes": (("policy", "path", "peg", "threshold"), depeg),
+            "equity_lost": amount(
+                np.stack([by_policy(900, 500, 100), by_policy(90, 80, 70)], axis=-1), "venue"
+            ),
+            "open_interest": (
+                ("policy",),
+                np.array([8000, 4000, 0], np.float32),
+                {"units": "million USD"},
+            ),
             "liquidated_units": amount(by_policy(16_000, 10_000, 0)),
             "exogenous_liquidations": amount(by_policy(4_000, 4_000, 0)),
             "adl_notional": amount(adl),
@@ -121,6 +129,26 @@ def test_the_reproduction_number_is_a_ratio_of_means(outcomes):
     assert found.measure.sel(quantity=column).item() == "ratio of means"
 
 
+def test_losses_per_open_interest(outcomes):
+    found = summary(outcomes)
+    lost = outcomes.equity_lost.sum("venue")
+    for variable, x in (("bad_debt", outcomes.bad_debt), ("equity_lost", lost)):
+        for name, measured in (
+            ("mean", tail.mean(x)),
+            ("shortfall_99", tail.expected_shortfall(x, 0.99)),
+        ):
+            column = f"{variable}.{name}.per_open_interest"
+            for number in ("estimate", "standard_error", "lower", "upper"):
+                each = pick(found, column, number)
+                np.testing.assert_array_equal(each[:2], measured[number][:2] / [8000, 4000])
+                assert np.isnan(each[2])  # no open interest, nothing to lose it on
+            assert pick(found, column, "missing").tolist() == [0, 0, 0]
+            assert found.units.sel(quantity=column).item() == "1"
+    assert "% of OI" in as_text(table(found))
+    none = outcomes.assign(open_interest=outcomes.open_interest * 0)
+    assert not any("per_open" in name for name in summary(none).quantity.values)
+
+
 def test_a_ratio_of_means_is_of_means(outcomes):
     with pytest.raises(ConfigError, match="ratio of means"):
         Quantity("share", ("bad_debt",), Quantile(0.9), over="liquidated_units")
@@ -189,10 +217,10 @@ def test_columns_that_do_not_fit_follow_in_tables_below(outcomes, width):
     lines = as_text(rows, width).splitlines()
     assert max(map(len, lines)) <= width
     heads = [line for line in lines if line.startswith("policy")]
-    # the narrow terminal has room for one beside the policy
-    assert len(heads) == (len(columns(rows)) if width == 40 else 2)
-    assert "number" not in heads[0]
-    assert sum("number" in head for head in heads) == 1  # the reproduction number
+    assert 1 < len(heads) < len(columns(rows))
+    shown = " ".join(heads)
+    for word in ("number", "% of OI", "USD bn", "USD m"):
+        assert shown.count(word) == sum(c.heading.endswith(word) for c in columns(rows))
 
 
 def test_missing_paths_show(outcomes):
@@ -211,6 +239,8 @@ def test_missing_paths_show(outcomes):
         (-81.34, 4.41, "-81.3 ± 4.4"),
         (-0.001, 0.4, "0.00 ± 0.40"),
         (0.0, 0.0, "0"),
+        (1e-9, 1e-10, "0"),
+        (2.0, 1e-9, "2.000"),
         (None, None, "-"),
     ],
 )

@@ -65,6 +65,7 @@ def test_margin_use_is_the_baselines():
     # Half of the collateral loses a tenth: positions fall by a twentieth, which is what is forgone.
     np.testing.assert_allclose(sheets.position[0, 0, :, 2], 0.95 * sheets.position[0, 0, :, 0])
     assert built.policy_variables["open_interest_forgone"] == pytest.approx([0, 0, 200])
+    assert built.policy_variables["open_interest"] == pytest.approx([6000, 6000, 5800])
 
 
 def test_hold_keeps_positions():
