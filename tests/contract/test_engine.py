@@ -21,7 +21,7 @@ from deleverage.config import Config, build, load_config
 from deleverage.engine import Simulator, program
 from deleverage.engine.simulator import Group
 from deleverage.results.opening import open_run
-from deleverage.sweep import execute, prepare_run, run
+from deleverage.sweep import execute, memory, prepare_run, run, simulate
 from deleverage.sweep.worker import engine
 
 if TYPE_CHECKING:
@@ -114,6 +114,11 @@ def test_worker_processes_change_no_byte(stored, tmp_path):
     config = small("engine.unit_paths=8")
     shared = run(config, out=tmp_path, workers=2, progress=False)
     assert_same_bytes(arrays(shared.outcomes.load()), stored)
+
+
+def test_threads_change_no_byte(stored, monkeypatch):
+    monkeypatch.setattr(memory, "worker_count", lambda units: 3)
+    assert_same_bytes(arrays(simulate(small("engine.unit_paths=8"))), stored)
 
 
 def test_more_paths_continue_a_run(stored, tmp_path):

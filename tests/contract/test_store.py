@@ -4,6 +4,8 @@ import json
 import os
 import random
 import re
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from fake_engine import FACTORY, FakeConfig, prepare
 from deleverage.errors import ConfigError, IncompleteRunError, RunError
 from deleverage.results import STATUS_FLAGS, finalize, open_run, status, verify, write_group
 from deleverage.results.plan import load_plan
-from deleverage.sweep import execute, prepare_run, run, simulate
+from deleverage.sweep import execute, memory, prepare_run, run, simulate
 
 FEW = ["bad_debt", "trough_price", "depeg_minutes", "fund_size", "outage_start"]
 MANY = {"baseline": 0, **{f"p{i}": i for i in range(17)}}
@@ -55,6 +57,42 @@ def test_a_run_holds_what_the_simulator_gave(tmp_path):
         "config.yaml", "plan.json", "results.zarr", "done", "claims", "failed", "log.jsonl",
     }  # fmt: skip
     assert os.listdir(opened.path / "claims") == []
+
+
+def simulated(monkeypatch, spy, **changes):
+    """A sweep in memory on three cores, whose simulator calls the spy at each unit."""
+    prepared = prepare(few(**changes))
+    simulate_unit = prepared.simulator.simulate
+
+    def spied(policies, paths):
+        spy(paths)
+        return simulate_unit(policies, paths)
+
+    prepared.simulator.simulate = spied
+    monkeypatch.setattr(memory, "worker_count", lambda units: 3)
+    return simulate(prepared.config, simulator_factory=lambda config: prepared)
+
+
+def test_memory_uses_every_core(monkeypatch):
+    together = threading.Barrier(3, timeout=20)  # breaks unless three units run at once
+    found = simulated(monkeypatch, lambda paths: together.wait() if paths.start else None)
+    xr.testing.assert_identical(found, simulate(few(), simulator_factory=FACTORY))
+
+
+def test_an_accelerator_takes_one_unit_after_another(monkeypatch):
+    running = threading.Lock()
+
+    def alone(paths):
+        assert running.acquire(blocking=False)
+        time.sleep(0.02)
+        running.release()
+
+    simulated(monkeypatch, alone, backend="gpu")
+
+
+def test_a_unit_that_fails_in_memory_says_why():
+    with pytest.raises(ValueError, match="the number is not one"):
+        simulate(few(fault="raise@70"), simulator_factory=FACTORY)
 
 
 def test_the_dataset_is_labelled_without_our_help(tmp_path):

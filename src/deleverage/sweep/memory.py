@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deleverage.results.plan import Plan, Unit
 from deleverage.results.schema import DIMENSIONS, STATUS_FLAGS, VARIABLES
+from deleverage.sweep.execute import worker_count
 from deleverage.sweep.plan import plan_run
-from deleverage.sweep.worker import ENGINE, Factory, resolve
+from deleverage.sweep.worker import ENGINE, Factory, Simulator, resolve
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,7 +25,10 @@ def simulate(
     *,
     simulator_factory: str | Factory = ENGINE,
 ) -> xr.Dataset:
-    """Simulate a config in this process.
+    """Simulate a config in this process, with one thread a core (an accelerator's units in turn).
+
+    The arrays are those of `run`, byte by byte. All of them are held in memory and nothing is kept
+    if the process ends, so for many paths take `run(config, workers=N)`.
 
     Args:
         config: The config.
@@ -38,15 +44,7 @@ def simulate(
         config = config.model_copy(update={"paths": paths})
     prepared = resolve(simulator_factory)(config)
     plan = plan_run(config, prepared.built, prepared.simulator.fingerprint())
-    arrays = {v.name: np.full(plan.shape(v), v.fill, dtype=v.dtype) for v in plan.written}
-    for unit in plan.units:
-        outcomes = prepared.simulator.simulate(unit.policies, unit.paths)
-        for variable in plan.written_by(unit):
-            values = np.asarray(outcomes[variable.name])
-            for axis, dim in enumerate(variable.dims):
-                if dim in plan.select:
-                    values = np.take(values, plan.select[dim], axis=axis)
-            arrays[variable.name][plan.region(variable, unit)] = values
+    arrays = _simulated(plan, prepared.simulator)
     given = prepared.built.policy_variables
     for name in plan.variables:
         if not VARIABLES[name].by_path:
@@ -68,3 +66,26 @@ def simulate(
         values = np.array(labels, dtype=np.float64 if dim == "threshold" else np.str_)
         coords[dim] = (dim, values, {"long_name": DIMENSIONS.get(dim, dim)})
     return xr.Dataset(data, coords=coords, attrs={"title": plan.name, "seed": plan.seed})
+
+
+def _simulated(plan: Plan, simulator: Simulator) -> dict[str, np.ndarray]:
+    """The arrays that units write, by name."""
+    arrays = {v.name: np.full(plan.shape(v), v.fill, dtype=v.dtype) for v in plan.written}
+
+    def fill(unit: Unit) -> None:
+        outcomes = simulator.simulate(unit.policies, unit.paths)
+        for variable in plan.written_by(unit):
+            values = np.asarray(outcomes[variable.name])
+            for axis, dim in enumerate(variable.dims):
+                if dim in plan.select:
+                    values = np.take(values, plan.select[dim], axis=axis)
+            arrays[variable.name][plan.region(variable, unit)] = values
+
+    first, *others = plan.units
+    fill(first)  # alone, so that no two threads compile the same program
+    threads = worker_count(len(others)) if plan.fingerprint.get("backend") == "cpu" else 1
+    # compiled code lets go of the interpreter, and each unit fills its own part of the arrays
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        for _ in pool.map(fill, others):
+            pass
+    return arrays

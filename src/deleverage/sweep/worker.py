@@ -39,7 +39,7 @@ class Simulator(Protocol):
         ...
 
     def simulate(self, policies: range, paths: range) -> Mapping[str, Any]:
-        """Outcomes of a block by variable, with the dims of the schema."""
+        """Outcomes of a block by variable, with the dims of the schema; threads may share it."""
         ...
 
 
