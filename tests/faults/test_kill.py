@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from fake_engine import FACTORY, FakeConfig
 
+from deleverage.config import load_config
 from deleverage.errors import RunError
 from deleverage.results import finalize, open_run, status
 from deleverage.results.plan import load_plan
@@ -31,12 +33,29 @@ except DeleverageError as error:
 """
 CONFIG = FakeConfig(paths=400, seconds=0.05, variables=["bad_debt", "trough_price"])
 
+SMOKE = TESTS.parent / "configs" / "smoke.yaml"
+# The world of tests/contract/test_engine.py in twelve units; what is compiled is kept on disk.
+SMALL = (
+    "time.steps=12",
+    "scenario.buckets=3",
+    "scenario.shocks.macro.severity.median=16%",
+    "scenario.shocks.macro.duration=2m",
+    "engine.tile_paths=8",
+    "engine.unit_paths=8",
+    "results.variables=[liquidated_notional, bad_debt, trough_price, equity_lost, outage_start]",
+)
+PATHS = 96
+
+
+def with_path() -> dict[str, str]:
+    """The environment of a process that finds what this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, sys.path)])}
+
 
 def start(out: Path, workers: int = 0) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join([str(TESTS), *(p for p in sys.path if p)])
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(out), str(workers)],
-        env={**os.environ, "PYTHONPATH": path},
+        env=with_path(),
         stderr=subprocess.PIPE,
     )
 
@@ -80,6 +99,33 @@ def test_a_run_killed_twice_and_resumed_has_the_same_files(tmp_path):
     assert resumed.path == run_dir
     assert stored(run_dir) == stored(expected)
     assert os.listdir(run_dir / "claims") == []
+
+
+def test_the_engine_killed_twice_and_resumed_gives_the_same_files(tmp_path):
+    config = load_config(SMOKE, SMALL, paths=PATHS)
+    expected = run(config, tmp_path / "whole", workers=0, progress=False).path
+    out = tmp_path / "killed"
+    words = ["run", SMOKE, "--paths", PATHS, "--workers", 0, "--out", out]
+    for value in SMALL:
+        words += ["--set", value]
+    seen = 0
+    for count in (2, 5):
+        command = [sys.executable, "-m", "deleverage", *map(str, words)]
+        driver = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=with_path()
+        )
+        wait_for_markers(out, driver, count)
+        driver.kill()
+        driver.communicate()
+        assert driver.returncode == -signal.SIGKILL
+        (run_dir,) = out.glob("smoke-*")
+        assert seen < status(run_dir).done < 12
+        seen = status(run_dir).done
+    resumed = run(config, out, workers=0, resume=True, progress=False)
+    assert resumed.path == run_dir
+    assert resumed.complete
+    assert np.any(resumed.outcomes.bad_debt.values > 0)
+    assert stored(run_dir) == stored(expected)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
