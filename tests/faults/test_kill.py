@@ -15,6 +15,7 @@ from fake_engine import FACTORY, FakeConfig
 from deleverage.config import load_config
 from deleverage.errors import RunError
 from deleverage.results import finalize, open_run, status
+from deleverage.results.claims import Claims
 from deleverage.results.plan import load_plan
 from deleverage.sweep import run
 
@@ -139,6 +140,21 @@ def test_a_signal_stops_cleanly_with_130(tmp_path, number):
     (run_dir,) = tmp_path.glob("fake-*")
     assert os.listdir(run_dir / "claims") == []
     assert go(CONFIG, tmp_path, workers=0).complete
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_signal_while_a_lease_is_taken_leaves_none(tmp_path, monkeypatch, call):
+    original = getattr(os, call)
+
+    def stopped(*arguments):
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    (tmp_path / "claims").mkdir()
+    with pytest.raises(KeyboardInterrupt), Claims(tmp_path) as claims:  # noqa: PT012
+        monkeypatch.setattr(os, call, stopped)
+        claims.acquire("p0000-x000000")
+    assert os.listdir(tmp_path / "claims") == []
 
 
 def test_workers_die_with_a_killed_driver(tmp_path):

@@ -102,11 +102,12 @@ class Claims:
     def acquire(self, name: str) -> bool:
         """Take a lease unless a live driver holds it; returns whether it is now ours."""
         path = self._path(name)
+        self._held.add(name)  # before it is: a signal in between must not leave it behind
         if not create_text(path, self._text):
             if _is_live(path):
+                self._held.discard(name)
                 return False
             replace_text(path, self._text)
-        self._held.add(name)
         return True
 
     def acquire_all(self) -> None:
