@@ -317,10 +317,28 @@ def test_all_nan_and_all_zero_blocks_are_stored(tmp_path):
     assert len(list((run_dir / "results.zarr/status/c/0").iterdir())) == 4
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_joined_labels_have_their_parts_beside_them(tmp_path, plain):
+    opened = go(few(), tmp_path)
+    ds = xr.open_zarr(opened.path / "results.zarr") if plain else opened.outcomes
+    assert list(ds.market_venue.values) == ["exchange", "exchange", "others"]
+    assert list(ds.market_asset.values) == ["BTC", "BTC", "BTC"]
+    assert list(ds.market_kind.values) == ["spot", "perp", "spot"]
+    assert list(ds.index_venue.values) == ["exchange", "exchange"]
+    assert list(ds.index_asset.values) == ["BTC", "USDe"]
+    assert [*ds.peg_venue.values, *ds.peg_asset.values] == ["exchange", "USDe"]
+    assert ds.market_kind.attrs["long_name"] == "Kind of the market"
+    spot = ds.trough_price.sel(market=ds.market_kind == "spot")
+    xr.testing.assert_identical(spot, ds.trough_price.isel(market=[0, 2]))
+    pegged = ds.depeg_minutes.set_xindex(["peg_venue", "peg_asset"])
+    assert pegged.sel(peg_venue="exchange", peg_asset="USDe").sizes["threshold"] == 2
+
+
 def test_selected_markets_are_stored_alone(tmp_path):
     config = few(markets=["others/BTC/spot", "exchange/BTC/spot"])
     dataset = go(config, tmp_path).outcomes
     assert list(dataset.market.values) == ["exchange/BTC/spot", "others/BTC/spot"]
+    assert list(dataset.market_venue.values) == ["exchange", "others"]
     whole = go(few(), tmp_path).outcomes.sel(market=dataset.market)
     np.testing.assert_array_equal(dataset.trough_price, whole.trough_price)
 

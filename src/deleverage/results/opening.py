@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deleverage.errors import IncompleteRunError, RunError
+from deleverage.results.labels import label_parts
 from deleverage.results.markers import done_units
 from deleverage.results.plan import CONFIG_FILE, STORE_FOLDER, Plan, load_plan
 from deleverage.results.schema import VARIABLES
@@ -112,10 +113,12 @@ def is_finalized(run_dir: Path) -> bool:
 
 def _plain_labels(dataset: xr.Dataset, plan: Plan) -> dict[str, Any]:
     """Labels as fixed-width text, which selects and prints like any other NumPy text."""
+    dims = {dim: dim for dim in plan.labels if dim != "threshold"}
+    dims |= {part.name: part.dim for part in label_parts(plan.labels)}
     return {
-        dim: (dim, np.array(dataset[dim].values.tolist(), dtype=np.str_), dataset[dim].attrs)
-        for dim in plan.labels
-        if dim != "threshold" and dim in dataset.coords
+        name: (dim, np.array(dataset[name].values.tolist(), dtype=np.str_), dataset[name].attrs)
+        for name, dim in dims.items()
+        if name in dataset.coords
     }
 
 

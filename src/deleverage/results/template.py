@@ -15,6 +15,7 @@ import numpy as np
 
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.files import crc, replace_text, sync_file, sync_folder, sync_tree
+from deleverage.results.labels import label_parts
 from deleverage.results.plan import CONFIG_FILE, PLAN_FILE, STORE_FOLDER, Plan
 from deleverage.results.schema import DIMENSIONS, SCHEMA_VERSION, STATUS_FLAGS, VARIABLES, Variable
 
@@ -104,6 +105,9 @@ def write_template(
         numeric = dim == "threshold"
         values = np.array(labels, dtype=np.float64 if numeric else object)
         write_array(root, dim, (dim,), values, "1" if numeric else None)
+    for part in label_parts(plan.labels):
+        values = np.array(part.values, dtype=object)
+        write_array(root, part.name, (part.dim,), values, None, part.long_name)
     for name in plan.variables:
         if not VARIABLES[name].by_path:
             values = _policy_values(name, policy_variables, len(plan.policies))
@@ -120,6 +124,7 @@ def write_template(
 
 def _attributes(plan: Plan, config_yaml: str, levers: Iterable[str]) -> dict[str, Any]:
     coordinates = [name for name in plan.variables if VARIABLES[name].coordinate]
+    coordinates += [part.name for part in label_parts(plan.labels)]
     return {
         "title": plan.name,
         "schema_version": SCHEMA_VERSION,
@@ -171,12 +176,18 @@ def _write_outcome(root: zarr.Group, plan: Plan, variable: Variable) -> None:
 
 
 def write_array(
-    root: zarr.Group, name: str, dims: tuple[str, ...], values: np.ndarray, unit: str | None
+    root: zarr.Group,
+    name: str,
+    dims: tuple[str, ...],
+    values: np.ndarray,
+    unit: str | None,
+    long_name: str | None = None,
 ) -> None:
     """A coordinate or per-policy variable in one chunk, replaced whole when it grows."""
     from zarr.codecs import ZstdCodec
 
-    long_name = VARIABLES[name].long_name if name in VARIABLES else DIMENSIONS.get(name, name)
+    if long_name is None:
+        long_name = VARIABLES[name].long_name if name in VARIABLES else DIMENSIONS.get(name, name)
     attributes: dict[str, Any] = {"long_name": long_name} | (
         {} if unit is None else {"units": unit}
     )

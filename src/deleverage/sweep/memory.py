@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deleverage.results.labels import label_parts
 from deleverage.results.plan import Plan, Unit
 from deleverage.results.schema import DIMENSIONS, STATUS_FLAGS, VARIABLES
 from deleverage.sweep.execute import worker_count
@@ -65,6 +66,9 @@ def simulate(
     for dim, labels in plan.labels.items():
         values = np.array(labels, dtype=np.float64 if dim == "threshold" else np.str_)
         coords[dim] = (dim, values, {"long_name": DIMENSIONS.get(dim, dim)})
+    for part in label_parts(plan.labels):
+        values = np.array(part.values, dtype=np.str_)
+        coords[part.name] = (part.dim, values, {"long_name": part.long_name})
     return xr.Dataset(data, coords=coords, attrs={"title": plan.name, "seed": plan.seed})
 
 
