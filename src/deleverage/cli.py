@@ -44,7 +44,8 @@ Workers = Annotated[
     int | None,
     typer.Option(metavar="N", min=0, help="Worker processes; 0: none, default: one a core."),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are made.")]
+# as text: a path would make s3:/bucket of s3://bucket
+Out = Annotated[str, typer.Option(metavar="DIR", help="Where run directories are made.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 FAILED = 1
@@ -140,7 +141,7 @@ def run(
     set_: Overrides = None,
     paths: Paths = None,
     workers: Workers = None,
-    out: Out = Path("runs"),
+    out: Out = "runs",
     resume: Annotated[bool, typer.Option("--resume", help="Insist on a run to continue.")] = False,
     as_json: AsJson = False,
 ) -> None:

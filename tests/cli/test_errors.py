@@ -46,6 +46,18 @@ def test_debug_shows_the_traceback_of_an_error_on_purpose(call, status_raises):
     assert said.endswith("error: units are missing.\n")
 
 
+def test_a_url_to_write_to_is_one_sentence(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    smoke = Path(__file__).parents[2] / "configs" / "smoke.yaml"
+    code, out, said = call("run", str(smoke), "--paths", "8", "--out", "s3://bucket/runs")
+    assert (code, out) == (2, "")
+    assert said == (
+        "error: out: 's3://bucket/runs' is a URL, but run directories are local folders; name a "
+        "folder on a disk and copy the finished run.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unexpected_error_names_the_file_of_its_traceback(call, status_raises):
     status_raises(ZeroDivisionError("by zero"))
     code, _, said = call("status", "runs/x")

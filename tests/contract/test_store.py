@@ -205,6 +205,14 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("out", ["s3://bucket/runs", Path("gs://bucket/runs"), "file:///tmp/runs"])
+def test_a_url_is_refused(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^out: '(s3|gs|file):/.*runs' is a URL, but run dir"):
+        go(few(), out)
+    assert os.listdir(tmp_path) == []
+
+
 def test_resume_insists_on_a_run(tmp_path):
     with pytest.raises(ConfigError, match="there is no run to resume"):
         go(few(), tmp_path, resume=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from deleverage.config import Config
 
 FINALIZE_WAIT_SECONDS = 60.0
+
+#: With one slash too, which is what a `Path` leaves of two.
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def run(
@@ -83,9 +87,10 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
             to resume.
         RunError: The run was begun on another backend, or another driver works in it.
     """
-    if "://" in str(out):
+    if URL.match(str(out)):
         raise ConfigError(
-            f"out: {out!r} is a URL, but run directories are local folders; name a folder."
+            f"out: '{out}' is a URL, but run directories are local folders; name a folder on a "
+            "disk and copy the finished run."
         )
     plan = plan_run(prepared.config, prepared.built, prepared.simulator.fingerprint())
     run_dir = Path(out) / plan.directory_name
