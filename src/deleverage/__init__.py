@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deleverage.analysis import tail
+    from deleverage.analysis import attribution, tail
     from deleverage.analysis.summary import summary
     from deleverage.config import build, load_config
     from deleverage.results import open_run
@@ -16,9 +16,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "build", "load_config", "open_run", "run", "simulate", "summary", "tail"]
+__all__ = [
+    "__version__",
+    "attribution",
+    "build",
+    "load_config",
+    "open_run",
+    "run",
+    "simulate",
+    "summary",
+    "tail",
+]
 
 _HOMES = {
+    "attribution": "deleverage.analysis",
     "build": "deleverage.config",
     "load_config": "deleverage.config",
     "open_run": "deleverage.results",

@@ -233,6 +233,37 @@ def summary(folder: RunFolder, as_json: AsJson = False) -> None:
     _print_summary(opened, summary(opened.outcomes), as_json)
 
 
+@app.command()
+def attribute(
+    target: Annotated[
+        Path, typer.Argument(metavar="RUN|CONFIG", help="A run directory, or a config to run.")
+    ],
+    set_: Overrides = None,
+    paths: Paths = None,
+    workers: Workers = None,
+    out: Out = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Split measures over the causes that a config names."""
+    from deleverage import sweep
+    from deleverage.analysis.attribution_table import as_text, attribute, required
+    from deleverage.config import load_config
+    from deleverage.results import open_run
+
+    if target.is_dir():
+        opened = open_run(target)
+        wanted = opened.config.attribution
+    else:
+        config = load_config(target, set_ or (), paths)
+        wanted = required(config.attribution)
+        opened = sweep.run(config, out, workers=workers)
+    found = attribute(opened.outcomes, wanted)
+    if as_json:
+        _emit({"run": opened.path, **found})
+        return
+    typer.echo(as_text(found, _width()))
+
+
 def _keep_summary(opened: Run) -> xr.Dataset:
     """Measure a run and keep the measures as its group `summary`."""
     from deleverage.analysis.summary import summary

@@ -14,9 +14,16 @@ from deleverage.sweep import simulate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUESTIONS = sorted(CONFIGS.glob("*.yaml"))
+COMPILES_LONG = {"attribution"}  # several programs of the size of oct10
 
 
-@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] * (path.stem in COMPILES_LONG), id=path.stem)
+        for path in QUESTIONS
+    ],
+)
 def test_a_config_runs(path):
     config = load_config(path, ("time.steps=2", "results.variables=all"), paths=4)
     ds = simulate(config)

@@ -55,7 +55,7 @@ class Gathered:
         self._shape = self._outcomes[0].shape[:-1]
         self._fields = {name: np.full(self._shape, math.nan) for name in Estimate._fields}
         self._paths = np.zeros(self._shape, dtype=np.int64)
-        self._weights = _weights(self._outcomes[0])
+        self._weights = path_weights(self._outcomes[0])
         self.support = math.inf
 
     @property
@@ -175,7 +175,7 @@ def _block_lengths(x: xr.DataArray) -> tuple[int, ...]:
     return x.chunks[0] if widest <= BLOCK_BYTES else single
 
 
-def _weights(x: xr.DataArray) -> np.ndarray | None:
+def path_weights(x: xr.DataArray) -> np.ndarray | None:
     """Likelihood ratios `[path]`, or None where all are 1."""
     if "log_weight" not in x.coords:
         return None

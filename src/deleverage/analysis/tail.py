@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from deleverage.analysis import ranking as ranks
 from deleverage.analysis import ratio
+from deleverage.analysis.conditional import event_of, gather_on
 from deleverage.analysis.estimate import (
     NOTHING,
     Estimate,
@@ -47,13 +49,15 @@ from deleverage.analysis.peaks import (
 )
 from deleverage.analysis.samples import Gathered, gather, require_paths
 from deleverage.analysis.thresholds import threshold_diagnostics
-from deleverage.errors import ConfigError
+from deleverage.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
     "ThinTailWarning",
+    "conditional",
+    "convergence",
     "difference",
     "expected_shortfall",
     "mean",
@@ -62,10 +66,15 @@ __all__ = [
     "peaks_over_threshold",
     "probability",
     "quantile",
+    "ranking",
     "ratio_of_means",
     "tail_index",
     "threshold_diagnostics",
 ]
+
+
+FIRST_PATHS = 100
+"""Paths of the first point of a convergence curve."""
 
 
 def mean(x: xr.DataArray, level: float = 0.95) -> xr.Dataset:
@@ -210,7 +219,7 @@ def difference(
     x: xr.DataArray,
     policy_a: str,
     policy_b: str,
-    measure: str = "expected_shortfall",
+    measure: str | Measure = "expected_shortfall",
     q: float | None = None,
     level: float = 0.95,
     tail: Tail = "upper",
@@ -253,18 +262,123 @@ def paired(
     )
 
 
+def conditional(
+    x: xr.DataArray,
+    given: xr.DataArray,
+    given_above: float | None = None,
+    given_below: float | None = None,
+    measure: str | Measure = "mean",
+    q: float | None = None,
+    level: float = 0.95,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> xr.Dataset:
+    """The measure of `x` on the paths on which `given` lies above, or below, a threshold.
+
+    `paths` counts the paths of the event, `missing` those on which either value is NaN. With
+    weights the measure is normalised by the weight of the event, and its interval is normal.
+
+    Args:
+        x: An outcome with the dimension `path`.
+        given: Another outcome of the same paths; its dimensions are among those of `x`.
+        given_above: The event is `given > given_above`.
+        given_below: The event is `given < given_below`.
+        measure: Name of the measure, or a measure of `deleverage.analysis.measures`.
+        q: Its level.
+        level: Level of the interval.
+        tail: Its tail.
+        above: Its threshold.
+        below: Its threshold.
+
+    Raises:
+        ConfigError: Not exactly one threshold, or `given` has dimensions that `x` lacks.
+        RunError: There are fewer than two paths.
+    """
+    level = require_fraction("level", level)
+    what = by_name(measure, q, tail, above, below)
+    happened, known = event_of(x, given, given_above, given_below)
+    name = f"{what.name} given {given.name or 'an event'}"
+    result = gather_on(x, happened, what, level)
+    dataset = _finish(result, what, level, name, f"on the paths of the event: {what.method}")
+    missing = (~known).sum("path").transpose(*result.dims)
+    dataset["missing"] = (result.dims, missing.values.astype(np.int64))
+    side, bound = ("above", given_above) if given_above is not None else ("below", given_below)
+    dataset.attrs["given"] = f"{given.name or 'event'} {side} {bound:g}"
+    if missing.any():
+        dataset.attrs["missing"] = f"{int(missing.sum())} values are missing and left out"
+    else:
+        dataset.attrs.pop("missing", None)
+    return dataset
+
+
+def ranking(
+    x: xr.DataArray,
+    measure: str | Measure = "expected_shortfall",
+    q: float | None = None,
+    best: Literal["low", "high"] = "low",
+    level: float = 0.95,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> xr.Dataset:
+    """Order the policies by a measure, with simultaneous intervals of all paired differences.
+
+    See `deleverage.analysis.ranking.ranking`: `rank` with `rank_lower` and `rank_upper` over
+    `policy`, and every `difference` over `policy` and `other`, by max-t.
+    """
+    return ranks.ranking(x, by_name(measure, q, tail, above, below), best, level)
+
+
+def convergence(
+    x: xr.DataArray,
+    measure: str | Measure = "expected_shortfall",
+    q: float | None = None,
+    points: int = 12,
+    level: float = 0.95,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> xr.Dataset:
+    """The measure from the first paths alone, up to all of them, over `first_paths`.
+
+    The numbers of paths double or less from step to step; `thin` marks those that cannot support
+    the level. Draws depend on the path id alone, so each is what a shorter run would have given.
+
+    Raises:
+        RunError: There are fewer than 100 paths.
+    """
+    import xarray as xr
+
+    require_paths(x)
+    what = by_name(measure, q, tail, above, below)
+    count = x.sizes["path"]
+    if count < FIRST_PATHS:
+        raise RunError(f"there are {count} paths, but a curve begins at {FIRST_PATHS}; run more.")
+    steps = max(points, 2, math.ceil(math.log2(count / FIRST_PATHS)) + 1)
+    sizes = np.unique(np.geomspace(FIRST_PATHS, count, steps).round().astype(int))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ThinTailWarning)
+        parts = [_measured(x.isel(path=slice(int(size))), what, level) for size in sizes]
+    thin = np.array(["thin_tail" in part.attrs for part in parts])
+    joined = xr.concat(parts, "first_paths", combine_attrs="drop_conflicts")
+    return joined.assign_coords(first_paths=sizes).assign(thin=("first_paths", thin))
+
+
 def by_name(
-    name: str,
+    name: str | Measure,
     q: float | None = None,
     tail: Tail = "upper",
     above: float | None = None,
     below: float | None = None,
 ) -> Measure:
-    """The measure of this name.
+    """The measure of this name; a measure is handed back.
 
     Raises:
         ConfigError: The name is unknown or its argument is missing.
     """
+    if isinstance(name, Measure):
+        return name
     if name == "mean":
         return Mean()
     if name == "probability":
@@ -326,3 +440,7 @@ def _finish(
             stacklevel=4,
         )
     return dataset
+
+
+# Where an argument is called `measure`, the function has to be called by another name.
+_measured = measure

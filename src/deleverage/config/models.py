@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from deleverage.config.attribution import Attribution, coalitions
 from deleverage.config.base import Model
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import PositiveDuration, choice, conflict, refusal, whole
@@ -103,6 +104,7 @@ class Config(Model):
     scenario: Scenario
     policies: dict[str, PolicySpec]
     sweep: Sweep | None = None
+    attribution: Attribution | None = None
     sampling: Sampling = Sampling()
     results: Results = Results()
     engine: Engine = Engine()
@@ -116,15 +118,26 @@ class Config(Model):
 
     @cached_property
     def entries(self) -> Mapping[str, PolicySpec]:
-        """The policy axis in order: the listed policies, then the products of the sweep."""
+        """The policy axis: the listed policies, combinations of causes, the sweep's products."""
         entries = dict(self.policies)
+        entries.update(self._coalitions)
         if self.sweep is not None:
             entries.update(expand(self.sweep, entries, self._source))
         return entries
 
+    @cached_property
+    def _coalitions(self) -> Mapping[str, PolicySpec]:
+        if self.attribution is None:
+            return {}
+        return coalitions(self.attribution, self.policies, self._source)
+
     def key_of(self, label: str) -> Key:
         """Where an entry of the policy axis was written."""
-        return ("policies", label) if label in self.policies else ("sweep",)
+        if label in self.policies:
+            return ("policies", label)
+        if label in self._coalitions:
+            return ("attribution", "causes")
+        return ("sweep",)
 
     def under(self, label: str) -> Config:
         """The config with the scenario of an entry: its overrides laid over the config's.
@@ -175,7 +188,7 @@ class Config(Model):
 
     def identity(self) -> dict[str, Any]:
         """What a run directory stands for: all but the number of paths and the other policies."""
-        values = self.model_dump(mode="json", exclude={"paths", "policies", "sweep"})
+        values = self.model_dump(mode="json", exclude={"paths", "policies", "sweep", "attribution"})
         return values | {"baseline": _plain(self.policies["baseline"])}
 
     def policy_hashes(self) -> dict[str, str]:

@@ -1,0 +1,102 @@
+"""Influence functions of several samples on common paths, summed by batches of paths.
+
+Whatever is linear in them (differences, Shapley shares, ranks) gets its error from a few hundred
+numbers a policy, however many paths there are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from deleverage.analysis.estimate import Sample
+from deleverage.analysis.measures import Measure
+from deleverage.analysis.samples import path_weights, rows
+from deleverage.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+BATCHES = 1000
+"""Batches of consecutive paths; fewer where there are fewer paths."""
+
+
+class Batched(NamedTuple):
+    """A measure of some samples that share their paths.
+
+    Attributes:
+        values: The measure of each sample, `[sample]`.
+        terms: Its influence function by batches, `[sample, batch]`, each row centred on 0. The
+            error of any linear combination is that of the mean of its combined row.
+        support: Points beyond the level in the thinnest sample.
+        paths: Paths that every sample has.
+    """
+
+    values: np.ndarray
+    terms: np.ndarray
+    support: float
+    paths: int
+
+    def covariance(self) -> np.ndarray:
+        """Covariance of the errors of the values, `[sample, sample]`."""
+        count = self.terms.shape[-1]
+        return self.terms @ self.terms.T / (count - 1) / count
+
+    def combined(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Linear combinations `[row, sample]` of the values, and their errors, `[row]`."""
+        count = self.terms.shape[-1]
+        values, terms = coefficients @ self.values, coefficients @ self.terms
+        errors = np.sqrt((terms**2).sum(-1) / (count - 1) / count)
+        # What cancels leaves rounding behind: nothing is to read as nothing.
+        rounding = 1e-14 * np.abs(coefficients) @ np.abs(self.values)
+        return np.where(np.abs(values) <= rounding, 0.0, values), np.where(
+            errors <= rounding, 0.0, errors
+        )
+
+
+def batched(x: xr.DataArray, what: Measure, dim: str = "policy") -> Batched:
+    """The measure of each row of `x`, dims `dim` and `path`, on the paths that none misses.
+
+    Raises:
+        ConfigError: `x` has other dimensions.
+        RunError: Fewer than two paths are left.
+    """
+    if set(x.dims) != {dim, "path"}:
+        raise ConfigError(
+            f"the array has the dimensions {tuple(x.dims)}, but exactly {dim!r} and 'path' are "
+            "needed here; select one label of the others, or sum over them."
+        )
+    x = x.transpose(dim, "path")
+    weights = path_weights(x)
+    # The rows are read twice when some value is missing: once to know on which paths.
+    present = ~x.isnull().any(dim).values
+    if weights is not None:
+        present &= ~np.isnan(weights)
+        weights = weights[present]
+    count = int(np.count_nonzero(present))
+    if count < 2:
+        raise RunError(
+            f"{count} path(s) have a value in every row, but an error needs at least 2; run more."
+        )
+    values, terms, support = [], [], np.inf
+    for _, row in rows(x):
+        sample = Sample(np.asarray(row, dtype=np.float64)[present], weights)
+        value, influence = what.influence(sample)
+        support = min(support, what.support(sample))
+        values.append(value)
+        terms.append(batch_terms(influence))
+    return Batched(np.array(values), np.stack(terms), support, count)
+
+
+def batch_terms(terms: np.ndarray, batches: int = BATCHES) -> np.ndarray:
+    """Terms `[path]` as centred terms `[batch]` whose mean has the same error.
+
+    Batches differ by at most one path in length; centring first keeps that out of the error.
+    """
+    count = terms.size
+    batches = min(batches, count)
+    edges = np.arange(batches) * count // batches
+    with np.errstate(invalid="ignore"):  # infinite outcomes have no error
+        centred = terms - terms.mean()
+    return np.add.reduceat(centred, edges) * (batches / count)

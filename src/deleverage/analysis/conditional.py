@@ -1,0 +1,66 @@
+"""Samples and measures on the paths on which something happened to another outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deleverage.analysis.estimate import NOTHING, Estimate, Sample, error_of_mean, from_normal
+from deleverage.analysis.measures import Measure
+from deleverage.analysis.samples import Gathered, gather, require_paths
+from deleverage.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def event_of(
+    x: xr.DataArray, given: xr.DataArray, above: float | None, below: float | None
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Where the event happened, and where both outcomes are known.
+
+    Raises:
+        ConfigError: Both thresholds or none are given, or `given` has dimensions that `x` lacks.
+        RunError: There are fewer than two paths.
+    """
+    require_paths(x)
+    require_paths(given)
+    if (above is None) == (below is None):
+        raise ConfigError(
+            f"given_above is {above!r} and given_below is {below!r}, but an event takes exactly "
+            "one of them."
+        )
+    if not set(given.dims) <= set(x.dims):
+        raise ConfigError(
+            f"the condition has the dimensions {tuple(given.dims)}, but the outcome only "
+            f"{tuple(x.dims)}; select one label of the others."
+        )
+    happened = given > above if above is not None else given < below
+    known = x.notnull() & given.notnull().reset_coords(drop=True)
+    return happened.reset_coords(drop=True), known
+
+
+def gather_on(x: xr.DataArray, happened: xr.DataArray, what: Measure, level: float) -> Gathered:
+    """The measure of `x` on the paths of an event; `paths` counts those."""
+    result = gather(x.where(happened))
+    for place, sample in result.samples():
+        if sample.size < 2:
+            result.put(place, NOTHING, sample.size)
+            continue
+        result.put(place, on_event(what, sample, level), sample.size)
+        result.note_support(what.support(sample))
+    return result
+
+
+def on_event(what: Measure, sample: Sample, level: float) -> Estimate:
+    """The measure of the sample on an event.
+
+    With weights it is normalised by the weight of the event, which is estimated too: divided by
+    it, the terms lose their own mean.
+    """
+    if sample.weights is None:
+        return what.estimate(sample, level)
+    weights = sample.weights / np.mean(sample.weights)
+    value, terms = what.influence(Sample(sample.values, weights))
+    return from_normal(value, error_of_mean(terms - terms.mean() * weights), level)
