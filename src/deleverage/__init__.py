@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deleverage.analysis import attribution, tail
+    from deleverage.analysis import attribution, systemic, tail
     from deleverage.analysis.summary import summary
     from deleverage.config import build, load_config
     from deleverage.results import open_run
@@ -25,6 +25,7 @@ __all__ = [
     "run",
     "simulate",
     "summary",
+    "systemic",
     "tail",
 ]
 
@@ -36,6 +37,7 @@ _HOMES = {
     "run": "deleverage.sweep",
     "simulate": "deleverage.sweep",
     "summary": "deleverage.analysis.summary",
+    "systemic": "deleverage.analysis",
     "tail": "deleverage.analysis",
 }
 
