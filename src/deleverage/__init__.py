@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deleverage.analysis import attribution, systemic, tail
+    from deleverage.analysis import attribution, compare, frontier, systemic, tail
     from deleverage.analysis.summary import summary
     from deleverage.config import build, load_config
     from deleverage.results import open_run
@@ -20,6 +20,8 @@ __all__ = [
     "__version__",
     "attribution",
     "build",
+    "compare",
+    "frontier",
     "load_config",
     "open_run",
     "run",
@@ -32,6 +34,8 @@ __all__ = [
 _HOMES = {
     "attribution": "deleverage.analysis",
     "build": "deleverage.config",
+    "compare": "deleverage.analysis",
+    "frontier": "deleverage.analysis",
     "load_config": "deleverage.config",
     "open_run": "deleverage.results",
     "run": "deleverage.sweep",

@@ -264,6 +264,74 @@ def attribute(
     typer.echo(as_text(found, _width()))
 
 
+@app.command()
+def compare(
+    first: RunFolder,
+    second: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Another run; else two policies of one.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(metavar="P", help="A policy of the run; given twice.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changed between two runs, or two policies of one."""
+    from deleverage.analysis import compare
+    from deleverage.errors import ConfigError
+    from deleverage.results import open_run
+
+    chosen = policy or []
+    if (second is None) != (len(chosen) == 2) or (second is not None and chosen):
+        raise ConfigError(
+            f"{1 if second is None else 2} run(s) and {len(chosen)} policies came; name two runs, "
+            "or one run and two policies by `--policy`."
+        )
+    one = open_run(first)
+    if second is None:
+        rows = compare.policies(one.outcomes, *chosen)
+    else:
+        rows = compare.runs(one, open_run(second))
+    if as_json:
+        _emit({"rows": rows})
+        return
+    changed = compare.as_text(rows)
+    typer.echo(_table(changed))
+    typer.echo(
+        f"\n{len(changed)} of {len(rows)} differences are significant together at 5% (Holm), "
+        f"{'paired on common draws' if rows and rows[0]['paired'] else 'independent samples'}"
+    )
+
+
+@app.command()
+def frontier(
+    folder: RunFolder,
+    variable: Annotated[str, typer.Option(help="What risk is measured on.")] = "bad_debt",
+    measure: Annotated[str, typer.Option(help="Its measure.")] = "expected_shortfall",
+    q: Annotated[float, typer.Option(help="Level of the measure.")] = 0.99,
+    as_json: AsJson = False,
+) -> None:
+    """Say which policies no other beats on risk and on every cost."""
+    from deleverage.analysis.frontier import COSTS, frontier
+    from deleverage.results import open_run
+
+    found = frontier(open_run(folder).outcomes, variable, measure, q)
+    numbers = ("risk", "risk_standard_error", *COSTS, "probability", "excess")
+    rows = [
+        {
+            "policy": str(label),
+            "on_front": bool(found.on_front.values[i]),
+            **{name: float(found[name].values[i]) for name in numbers},
+            "excess_standard_error": float(found.excess_standard_error.values[i]),
+            "dominated_by": str(found.dominated_by.values[i]),
+        }
+        for i, label in enumerate(found.policy.values)
+    ]
+    if as_json:
+        _emit({"variable": variable, "measure": measure, "q": q, "rows": rows})
+        return
+    typer.echo(_table(sorted(rows, key=lambda row: (not row["on_front"], row["risk"]))))
+
+
 def _keep_summary(opened: Run) -> xr.Dataset:
     """Measure a run and keep the measures as its group `summary`."""
     from deleverage.analysis.summary import summary

@@ -79,3 +79,30 @@ def test_a_config_without_causes_is_refused_before_it_runs(call, tmp_path):
     assert code == 2
     assert "names no causes" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compare_two_policies_and_a_run_with_itself(call, made):
+    words = ("compare", made, "--policy", "baseline", "--policy", "none", "--json")
+    code, out, _ = call(*words)
+    assert code == 0
+    rows = {row["quantity"]: row for row in json.loads(out)["rows"]}
+    mean = rows["liquidated_notional.mean"]
+    assert mean["policy"] == "baseline -> none"
+    assert mean["difference"] == pytest.approx(mean["second"] - mean["first"])
+    code, out, _ = call("compare", made, made)
+    assert code == 0
+    assert "0 of" in out
+    code, _, said = call("compare", made)
+    assert code == 2
+    assert "name two runs" in said
+
+
+def test_frontier_lists_policies_with_their_costs(call, made):
+    code, out, _ = call("frontier", made, "--measure", "mean", "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert {row["policy"] for row in rows} == {"baseline", "outage", "own_book", "none"}
+    assert any(row["on_front"] for row in rows)
+    code, out, _ = call("frontier", made, "--variable", "liquidated_notional")
+    assert code == 0
+    assert "dominated by" in out

@@ -1,0 +1,106 @@
+"""Two runs or policies side by side: pairing, significance over all rows."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import deleverage as dl
+from deleverage.analysis import compare, tail
+from deleverage.errors import ConfigError
+
+COUNT = 2000
+
+
+def dataset(rng, shift=0.0, policies=("baseline", "floor"), common=None, count=COUNT):
+    common = rng.standard_normal(count) if common is None else common[:count]
+    debt = common + shift + 0.1 * rng.standard_normal((len(policies), count)) + 10
+    return xr.Dataset(
+        {
+            "bad_debt": (("policy", "path"), debt, {"units": "million USD"}),
+            "adl_loss": (("policy", "path"), np.maximum(debt - 11, 0)),
+            "open_interest_forgone": ("policy", np.arange(len(policies)) + shift),
+        },
+        coords={"policy": list(policies), "status": (("policy", "path"), (debt * 0).astype("u1"))},
+    )
+
+
+def run(outcomes, seed=1, name="a"):
+    return SimpleNamespace(outcomes=outcomes, plan=SimpleNamespace(seed=seed), path=f"runs/{name}")
+
+
+@pytest.fixture
+def common():
+    return np.random.default_rng(0).standard_normal(COUNT)
+
+
+def pick(rows, quantity, policy="baseline"):
+    (row,) = (row for row in rows if row["quantity"] == quantity and row["policy"] == policy)
+    return row
+
+
+def test_runs_of_one_seed_are_paired_on_the_paths_of_both(common):
+    first = dataset(np.random.default_rng(1), 0.0, common=common)
+    second = dataset(np.random.default_rng(2), 0.05, common=common, count=1500)
+    rows = compare.runs(run(first), run(second))
+    row = pick(rows, "bad_debt.mean", "floor")
+    per_path = second.bad_debt[1] - first.bad_debt[1, :1500]
+    assert row["difference"] == pytest.approx(per_path.mean().item())
+    assert row["standard_error"] == pytest.approx(per_path.std(ddof=1).item() / math.sqrt(1500))
+    assert (row["paired"], row["paths"], row["units"]) == (True, 1500, "million USD")
+    assert row["significant"]
+    assert row["first"] == pytest.approx(first.bad_debt[1, :1500].mean().item())
+    cost = pick(rows, "open_interest_forgone")
+    assert (cost["difference"], cost["significant"], cost["p_value"]) == (0.05, True, 0.0)
+    json.dumps(rows, allow_nan=False)
+
+
+def test_runs_of_other_seeds_are_independent(common):
+    first = dataset(np.random.default_rng(1), 0.0, common=common)
+    second = dataset(np.random.default_rng(2), 0.05)
+    row = pick(compare.runs(run(first), run(second, seed=2)), "bad_debt.mean")
+    errors = [tail.mean(x.bad_debt).standard_error.values[0] for x in (first, second)]
+    assert row["standard_error"] == pytest.approx(math.hypot(*errors))
+    assert not row["paired"]
+    assert not row["significant"]  # a twentieth of a deviation drowns in two samples of 2,000
+
+
+def test_nothing_is_called_significant_where_nothing_changed(common):
+    # 100 comparisons of two runs that differ by noise alone: at most one in twenty claims anything
+    claims = 0
+    for seed in range(100):
+        one, other = (
+            dataset(np.random.default_rng([seed, i]), common=common[:400], count=400)
+            for i in (0, 1)
+        )
+        rows = compare.runs(run(one), run(other))
+        claims += any(row["significant"] for row in rows)
+    assert claims <= 5 + 4 * math.sqrt(100 * 0.05 * 0.95)
+
+
+def test_two_policies_of_a_run(common):
+    x = dataset(np.random.default_rng(1), common=common)
+    row = pick(
+        compare.policies(x, "baseline", "floor"), "bad_debt.shortfall_99", "baseline -> floor"
+    )
+    pair = tail.difference(x.bad_debt, "floor", "baseline", q=0.99)
+    assert row["difference"] == pytest.approx(pair.estimate.item())
+    assert row["standard_error"] == pytest.approx(pair.standard_error.item())
+    same = compare.policies(x, "floor", "floor")
+    assert not any(row["significant"] for row in same)
+    with pytest.raises(ConfigError, match="policies are baseline, floor"):
+        compare.policies(x, "baseline", "cap")
+
+
+def test_runs_without_a_common_policy_are_refused(common):
+    one = dataset(np.random.default_rng(1), common=common)
+    other = dataset(np.random.default_rng(1), common=common, policies=("cap",))
+    with pytest.raises(ConfigError, match="runs/a and runs/b share no policy"):
+        compare.runs(run(one), run(other, name="b"))
+
+
+def test_it_has_a_public_name():
+    assert dl.compare is compare

@@ -1,0 +1,85 @@
+"""The front of risk and cost against sets worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import norm
+
+import deleverage as dl
+from deleverage.analysis import tail
+from deleverage.errors import ConfigError
+
+
+def dataset(risk, cost, credit=None, noise=0.0, count=4000):
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal(count)
+    own = noise * rng.standard_normal((len(risk), count))
+    debt = np.asarray(risk)[:, None] + common - common.mean() + own
+    credit = np.zeros(len(cost)) if credit is None else credit
+    return xr.Dataset(
+        {
+            "bad_debt": (("policy", "path"), debt, {"units": "million USD"}),
+            "open_interest_forgone": ("policy", np.asarray(cost, float), {"units": "million USD"}),
+            "credit_forgone": ("policy", np.asarray(credit, float)),
+        },
+        coords={"policy": [f"p{i}" for i in range(len(risk))]},
+    )
+
+
+def test_the_front_by_hand():
+    # p1 costs more than p0 for less risk; p2 is beaten by both p1 and p3; p4 by p0 at equal cost
+    x = dataset([10, 7, 8, 3, 11], [0, 1, 2, 2, 0])
+    found = dl.frontier.frontier(x, measure="mean")
+    assert found.on_front.values.tolist() == [True, True, False, True, False]
+    assert found.dominated_by.values.tolist() == ["", "", "p3", "", "p0"]
+    np.testing.assert_allclose(found.excess, [0, 0, 5, 0, 1], atol=1e-9)
+    assert found.probability.values.tolist() == [1, 1, 0, 1, 0]
+    assert found.risk.attrs["units"] == "million USD"
+    assert found.open_interest_forgone.values.tolist() == [0, 1, 2, 2, 0]
+
+
+def test_a_second_cost_keeps_on_the_front_what_is_cheaper_there():
+    x = dataset([10, 7, 8], [0, 1, 2], [3, 2, 0])
+    found = dl.frontier.frontier(x, measure="mean")
+    assert found.on_front.all()
+
+
+def test_equal_policies_do_not_beat_each_other():
+    found = dl.frontier.frontier(dataset([5, 5], [1, 1]), measure="mean")
+    assert found.on_front.all()
+    assert (found.probability == 1).all()
+
+
+def test_the_probability_of_being_on_the_front_is_that_of_the_paired_difference():
+    # p1 costs more; it is on the front where its risk is below that of p0
+    x = dataset([5.0, 4.99], [0, 1], noise=1.0)
+    found = dl.frontier.frontier(x, measure="mean")
+    pair = tail.difference(x.bad_debt, "p0", "p1", "mean")
+    expected = norm.cdf(pair.estimate.item() / pair.standard_error.item())
+    assert found.probability.values[0] == 1.0
+    assert found.probability.values[1] == pytest.approx(
+        expected, abs=4 * math.sqrt(0.25 / 4000) + 0.02
+    )
+
+
+def test_the_excess_has_the_error_of_the_paired_difference():
+    x = dataset([5.0, 6.0], [0, 1], noise=0.5)
+    found = dl.frontier.frontier(x, q=0.95)
+    pair = tail.difference(x.bad_debt, "p1", "p0", q=0.95)
+    assert found.excess.values[1] == pytest.approx(pair.estimate.item())
+    error = found.excess_standard_error.values[1]
+    assert error == pytest.approx(pair.standard_error.item(), rel=0.1)
+    assert (found.excess_standard_error.values[0], found.excess.values[0]) == (0.0, 0.0)
+
+
+def test_other_dimensions_are_summed_and_unknown_names_refused():
+    x = dataset([5.0, 6.0], [0, 1])
+    by_venue = x.assign(bad_debt=x.bad_debt.expand_dims(venue=2) / 2)
+    one, other = (dl.frontier.frontier(y, measure="mean") for y in (x, by_venue))
+    np.testing.assert_allclose(one.risk, other.risk)
+    with pytest.raises(ConfigError, match="'debt' is not stored"):
+        dl.frontier.frontier(x, "debt")
+    with pytest.raises(ConfigError, match="varies over"):
+        dl.frontier.frontier(x, costs=["bad_debt"])
