@@ -428,7 +428,7 @@ def _finish(
     for key in ("q", "tail", "above", "below"):
         if getattr(what, key, None) is not None:
             dataset.attrs[key] = getattr(what, key)
-    if result.support < what.least_points:
+    if what is not None and result.support < what.least_points:
         dataset.attrs["thin_tail"] = (
             f"only {result.support:.3g} points lie beyond the level {dataset.attrs['q']}"
         )
