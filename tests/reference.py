@@ -329,6 +329,7 @@ def empty_history(
         np.zeros((steps, venues)),
         np.zeros((steps, venues)),
         np.zeros((steps, venues)),
+        np.full(steps, np.inf),
         np.zeros((steps, venues)),
         np.zeros((steps, venues)),
         np.zeros((steps, books, buckets)),

@@ -11,6 +11,9 @@ from reference_margin import (
 )
 from reference_world import History, Maps, Rules, State
 
+TIE = 1e-4  # relative difference below which two ranks of a queue are the same
+LEAST_EQUITY = 1e-6  # of the notional that equity is to carry
+
 
 def bankruptcy_equity(
     maps: Maps,
@@ -103,12 +106,102 @@ def is_winner(
     return opposite and units * (price[market] - rules.entry[j, b]) > 0.0
 
 
+def score_of(profit: float, notional: float, entry_notional: float, equity: float) -> float:
+    """Rank of a winner: profit over entry notional, times the leverage of the position."""
+    return profit / entry_notional * notional / max(equity, LEAST_EQUITY * notional)
+
+
+def queue_shares(
+    scores: np.ndarray, contracts: np.ndarray, bankrupt: float
+) -> tuple[np.ndarray, float]:
+    """Share of each winner's contracts that a queue closes, and how near two ranks are to a tie.
+
+    Of winners with the same rank each closes `clip(X - sum of higher ranks, 0, T) / T`.
+    """
+    threshold = 0.0  # all are closed where all of them are too few
+    for i in range(scores.shape[0]):
+        reached = 0.0
+        for j in range(scores.shape[0]):
+            if scores[j] >= scores[i]:
+                reached += contracts[j]
+        if reached >= bankrupt:
+            threshold = max(threshold, scores[i])
+    shares, gap = np.ones(scores.shape[0]), np.inf
+    above, tied = 0.0, 0.0
+    for j in range(scores.shape[0]):
+        if scores[j] > threshold * (1.0 + TIE):
+            above += contracts[j]
+        elif scores[j] >= threshold * (1.0 - TIE):
+            tied += contracts[j]
+    for j in range(scores.shape[0]):
+        if threshold > 0.0 and scores[j] <= threshold * (1.0 + TIE):
+            shares[j] = 0.0
+            if scores[j] >= threshold * (1.0 - TIE):
+                shares[j] = min(max(bankrupt - above, 0.0), tied) / tied
+        if threshold > 0.0:
+            distance = abs(scores[j] / threshold - 1.0)
+            gap = min(gap, abs(distance - TIE))
+    return shares, gap
+
+
+def winner_shares(
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    due: np.ndarray,
+    price: np.ndarray,
+    equity: np.ndarray,
+    market: int,
+    side: int,
+    bankrupt: float,
+    of_makers: float,
+    maker_profit: float,
+) -> tuple[np.ndarray, float, float]:
+    """Shares closed of every cohort's slot [Jp, B, K] and of market makers; a queue's nearness."""
+    shares = np.zeros(state.position_left.shape)
+    perps, books, buckets = shares.shape
+    scores = np.zeros(perps * books * buckets + 1)
+    contracts = np.zeros(perps * books * buckets + 1)
+    for j in range(perps):
+        for b in range(books):
+            for k in range(buckets):
+                if is_winner(maps, rules, state, due, price, market, side, j, b, k):
+                    place = (j * books + b) * buckets + k
+                    units = state.position_left[j, b, k] * rules.position[j, b, k]
+                    contracts[place] = abs(units)
+                    scores[place] = score_of(
+                        units * (price[market] - rules.entry[j, b]),
+                        abs(units) * price[market],
+                        abs(units) * rules.entry[j, b],
+                        equity[b, k],
+                    )
+    if of_makers > 0.0:
+        notional = of_makers * price[market]
+        paid = notional + maker_profit if side == 0 else notional - maker_profit
+        contracts[-1] = of_makers
+        scores[-1] = score_of(
+            maker_profit, notional, max(paid, LEAST_EQUITY * notional), notional
+        )
+    gap = np.inf
+    if rules.queue[maps.market_venue[market]] > 0.0:
+        closed, gap = queue_shares(scores, contracts, bankrupt)
+    else:
+        total = contracts.sum()
+        closed = np.full(scores.shape[0], min(1.0, bankrupt / total) if total > 0.0 else 0.0)
+    for j in range(perps):
+        for b in range(books):
+            for k in range(buckets):
+                shares[j, b, k] = closed[(j * books + b) * buckets + k]
+    return shares, closed[-1], gap
+
+
 def deleverage(
     maps: Maps,
     rules: Rules,
     state: State,
     due: np.ndarray,
     price: np.ndarray,
+    equity: np.ndarray,
     contracts: np.ndarray,
     loss: np.ndarray,
     charge: np.ndarray,  # [B, K], added to
@@ -116,8 +209,12 @@ def deleverage(
     notional: np.ndarray,
     overshoot_contracts: np.ndarray,
     overshoot_wealth: np.ndarray,
-) -> None:
-    """Closes winners pro rata against the bankrupt contracts; the rest goes to market makers."""
+) -> float:
+    """Closes winners against the bankrupt contracts; the rest goes to market makers.
+
+    Returns how near two ranks of a queue are to a tie.
+    """
+    gap = np.inf
     maker_units, maker_cash = state.maker_units.copy(), state.maker_cash.copy()
     for market in range(price.shape[0]):
         venue = maps.market_venue[market]
@@ -128,22 +225,28 @@ def deleverage(
             held = -maker_units[market] if side == 0 else maker_units[market]
             maker_profit = maker_cash[market] + maker_units[market] * price[market]
             of_makers = held if held > 0.0 and maker_profit > 0.0 else 0.0
-            of_cohorts = 0.0
-            for b in range(due.shape[0]):
-                for k in range(due.shape[1]):
-                    for j in range(maps.perps.shape[1]):
-                        if is_winner(maps, rules, state, due, price, market, side, j, b, k):
-                            units = state.position_left[j, b, k] * abs(rules.position[j, b, k])
-                            of_cohorts += units
-            total = of_cohorts + of_makers
-            share = min(1.0, bankrupt / total) if total > 0.0 else 0.0
+            shares, maker_share, near = winner_shares(
+                maps,
+                rules,
+                state,
+                due,
+                price,
+                equity,
+                market,
+                side,
+                bankrupt,
+                of_makers,
+                maker_profit,
+            )
+            gap = min(gap, near)
             loss_per_contract = loss[market, side] / bankrupt
-
+            of_cohorts = 0.0  # contracts that they close
             for b in range(due.shape[0]):
                 for k in range(due.shape[1]):
                     for j in range(maps.perps.shape[1]):
                         if not is_winner(maps, rules, state, due, price, market, side, j, b, k):
                             continue
+                        share = shares[j, b, k]
                         units = share * state.position_left[j, b, k] * rules.position[j, b, k]
                         profit = units * (price[market] - rules.entry[j, b])
                         lost = abs(units) * loss_per_contract
@@ -151,18 +254,21 @@ def deleverage(
                         charge[b, k] += lost
                         state.cash[b, k] += profit
                         state.position_left[j, b, k] *= 1.0 - share
+                        of_cohorts += abs(units)
             if of_makers > 0.0:
-                lost = share * of_makers * loss_per_contract
-                overshoot_wealth[venue] += max(0.0, share * maker_profit - lost)
+                lost = maker_share * of_makers * loss_per_contract
+                overshoot_wealth[venue] += max(0.0, maker_share * maker_profit - lost)
                 state.maker_cash[market] -= lost
                 adl_loss[venue] += lost
             # Makers take what cohorts do not: their own part as winners and contracts without one.
-            taken = bankrupt - share * of_cohorts
+            taken = bankrupt - of_cohorts
+            closed = of_cohorts + maker_share * of_makers
             signed = taken if side == 0 else -taken
             state.maker_units[market] += signed
             state.maker_cash[market] -= signed * price[market]
-            notional[venue] += share * total * price[market]
-            overshoot_contracts[venue] += max(0.0, share * total - bankrupt) * price[market]
+            notional[venue] += closed * price[market]
+            overshoot_contracts[venue] += max(0.0, closed - bankrupt) * price[market]
+    return gap
 
 
 def charge_winners(
@@ -229,12 +335,13 @@ def settle_bankruptcies(maps: Maps, rules: Rules, state: State, history: History
                 state.taken_over[b, k] = True
                 rest[maps.book_venue[b]] += uncovered[maps.book_venue[b]] * deficit[b, k]
     contracts, loss = close_bankrupts(maps, rules, state, uncovered, deficit, price)
-    deleverage(
+    history.queue_gap[t] = deleverage(
         maps,
         rules,
         state,
         due,
         price,
+        equity,
         contracts,
         loss,
         charge,

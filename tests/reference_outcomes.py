@@ -205,7 +205,7 @@ def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
     """
     least = np.inf
     for t in range(history.price.shape[0]):
-        least = min(least, history.fill_gap[t])
+        least = min(least, history.fill_gap[t], history.queue_gap[t])
         for m in range(history.price.shape[1]):
             least = min(least, kink_gap(maps, rules, m, history.displacement_impact[t, m]))
         for peg in range(maps.peg_markets.shape[0]):

@@ -106,6 +106,7 @@ class Rules(NamedTuple):
     redemption_capacity: np.ndarray  # [pegged]
     fund: np.ndarray  # [V]
     adl: np.ndarray  # [V]
+    queue: np.ndarray  # [V] 1 where winners are ranked
     feed_cap: np.ndarray  # [M]
     due_at_start: float
 
@@ -272,6 +273,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
         redemption_capacity=floats(healing.redemption_capacity[..., policy]),
         fund=floats(policies.backstop.fund[..., policy]),
         adl=floats(policies.backstop.adl[..., policy]),
+        queue=given(policies.backstop.queue, policy, policies.backstop.adl.shape[0], fill=0.0),
         feed_cap=floats(policies.reporting.feed_cap[..., policy]),
         due_at_start=float(policies.reporting.due_at_start[policy]),
     )
@@ -380,6 +382,7 @@ class History(NamedTuple):
     adl_notional: np.ndarray  # [T, V]
     adl_overshoot_contracts: np.ndarray  # [T, V]
     adl_overshoot_wealth: np.ndarray  # [T, V]
+    queue_gap: np.ndarray  # [T] nearness of two ranks to a tie, for comparisons
     socialised_loss: np.ndarray  # [T, V]
     unabsorbed_loss: np.ndarray  # [T, V]
     final_equity: np.ndarray  # [T, B, K] bankruptcy equity after stage 9

@@ -591,11 +591,13 @@ def full_world(
     world, policy = random_world(seed, policies, law)
     rng = np.random.default_rng([seed, policies, 1])
     world = dataclasses.replace(world, layout=FULL_LAYOUT)
+    queue = rng.choice([0.0, 1.0], policy.backstop.adl.shape)
     return world, dataclasses.replace(
         policy,
         impact=full_impact(rng, policy.impact),
         index=full_index(rng, policy.index),
         thinning=full_thinning(rng, policy.impact),
+        backstop=dataclasses.replace(policy.backstop, queue=queue),
     )
 
 

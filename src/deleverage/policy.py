@@ -104,6 +104,7 @@ class BackstopRules(eqx.Module):
 
     fund: Any  # [V, policy] USD millions at the start
     adl: Any  # [V, policy] 1 where the venue deleverages winners, else 0
+    queue: Any = None  # [V, policy] 1 where it ranks them, 0: pro rata; None: no venue ranks
 
 
 class Reporting(eqx.Module):

@@ -41,8 +41,12 @@ def test_the_index_weight_decides_who_is_liquidated(limit):
     assert wrongful == pytest.approx(ds.liquidated_notional.values, rel=FLOAT32)
 
 
-def test_winners_are_deleveraged_pro_rata(limit, load_limit):
-    ds = limit("adl").sel(policy="baseline", path=0)
+@pytest.mark.parametrize(
+    ("policy", "closed"),
+    [("baseline", [30.0, 15.0, 9.0, 6.0]), ("queue", [0.0, 30.0, 30.0, 0.0])],
+)
+def test_winners_are_deleveraged_pro_rata_or_in_their_order(limit, load_limit, policy, closed):
+    ds = limit("adl").sel(policy=policy, path=0)
     owed = 60 * 0.2 - 6
     assert float(ds.bad_debt) == pytest.approx(owed, rel=FLOAT32)
     assert float(ds.adl_loss) == pytest.approx(owed, rel=FLOAT32)
@@ -52,9 +56,10 @@ def test_winners_are_deleveraged_pro_rata(limit, load_limit):
     # profit of the closed contracts beyond the loss
     assert float(ds.adl_overshoot_wealth) == pytest.approx(60 * 0.2 - owed, rel=FLOAT32)
 
-    _, record = Simulator(build(load_limit("adl"))).watch(0, 0)
+    lane = ["baseline", "queue"].index(policy)
+    _, record = Simulator(build(load_limit("adl"))).watch(lane, 0)
     contracts = record["contracts"]  # [step, perp slot, book, bucket]
     longs, shorts = contracts[-1, 0].astype(float)
     winners = np.array([100.0, 50.0, 30.0, 20.0])
     assert longs == pytest.approx(0.0)
-    assert winners + shorts == pytest.approx([30.0, 15.0, 9.0, 6.0], rel=FLOAT32)
+    assert winners + shorts == pytest.approx(closed, rel=FLOAT32, abs=1e-4)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import equinox as eqx
 from jax import Array
 
-from deleverage.cascade.backstop import Losses
 from deleverage.cascade.forced_sales import ForcedSales
+from deleverage.cascade.losses import Losses
 from deleverage.cascade.margin_call import Watched
 from deleverage.state import Orders
 

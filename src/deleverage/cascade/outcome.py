@@ -13,10 +13,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.backstop import Losses, no_losses
 from deleverage.cascade.books import rules_of
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.forced_sales import ForcedSales
+from deleverage.cascade.losses import Losses, no_losses
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.margin import worth
 from deleverage.cascade.parts import Part

@@ -80,10 +80,7 @@ def build_policy(
         impact=impact,
         thinning=_thinning(config, entries),
         healing=_healing(config, names, entries),
-        backstop=BackstopRules(
-            fund=_stack([[e.rules.fund[v] / 1e6 for v in names.venues] for e in entries]),
-            adl=_stack([[float(e.rules.adl[v]) for v in names.venues] for e in entries]),
-        ),
+        backstop=_backstop(names, entries),
         reporting=Reporting(
             feed_cap=_same(np.minimum(feed / 1e6, NEVER), entries),
             due_at_start=np.array(due, dtype=np.float64),
@@ -235,6 +232,18 @@ def _thinning(config: Config, entries: Sequence[Entry]) -> ThinningRules | None:
 def _nodes(rows: Sequence[tuple[float, ...]], levels: int) -> np.ndarray:
     """[N, M]: short rows go on with their last number, rows of other kinds are 1."""
     return np.array([list(row) + [row[-1] if row else 1.0] * (levels - len(row)) for row in rows]).T
+
+
+def _backstop(names: Names, entries: Sequence[Entry]) -> BackstopRules:
+    def per_venue(of: Callable[[Rules, str], float]) -> np.ndarray:
+        return _stack([[of(entry.rules, venue) for venue in names.venues] for entry in entries])
+
+    queue = per_venue(lambda rules, venue: float(rules.adl[venue] == "queue"))
+    return BackstopRules(
+        fund=per_venue(lambda rules, venue: rules.fund[venue] / 1e6),
+        adl=per_venue(lambda rules, venue: float(bool(rules.adl[venue]))),
+        queue=queue if queue.any() else None,
+    )
 
 
 def _healing(config: Config, names: Names, entries: Sequence[Entry]) -> HealingRules:

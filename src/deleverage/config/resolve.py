@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 from deleverage.config.base import EVERYWHERE, lookup
 from deleverage.config.models import Config
@@ -63,7 +64,7 @@ class Rules:
     loop_cap: Mapping[str, float]
     liquidation: Mapping[str, LiquidationRule]
     fund: Mapping[str, float]  # USD
-    adl: Mapping[str, bool]
+    adl: Mapping[str, bool | str]  # False, or against which winners
     depth_factor: Mapping[str, float]  # market label -> of all of its depth
     uptake: float
     rescales: bool
@@ -112,7 +113,7 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             for name, spec in venues.items()
         },
         adl={
-            name: bool(_given(entry.backstop, name, "adl", spec.backstop.adl or False))
+            name: _given(entry.backstop, name, "adl", spec.backstop.adl or False)
             for name, spec in venues.items()
         },
         depth_factor=depth_factor,
@@ -123,7 +124,7 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
     )
 
 
-def _given(levers: Mapping, venue: str, field: str, default: float) -> float:
+def _given(levers: Mapping, venue: str, field: str, default: Any) -> Any:
     value = getattr(levers[venue], field) if venue in levers else None
     return default if value is None else value
 

@@ -265,8 +265,17 @@ class LiquidationRule(LiquidationChange):
     collateral_fee: Share = 0.0
 
 
+def _adl(value: Any) -> Any:
+    if not any(value is kind or value == kind for kind in (True, False, "pro_rata", "queue")):
+        raise refusal(value, "false, pro_rata or queue", "name one of them")
+    return value
+
+
+AdlKind = Annotated[bool | str, BeforeValidator(_adl)]
+
+
 class BackstopRule(Model):
     """Who pays when an account owes more than it has."""
 
     fund: Money | None = None
-    adl: bool | None = None
+    adl: AdlKind | None = None  # true: pro_rata

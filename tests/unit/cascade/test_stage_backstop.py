@@ -51,15 +51,27 @@ def absorbed(world, accounts, due, fund, price):
     )
 
 
-def settled(case, column, fund, adl=1.0, short_cash=60.0, due=True, winner_due=False, shorts=None):
+def settled(
+    case,
+    column,
+    fund,
+    adl=1.0,
+    short_cash=60.0,
+    due=True,
+    winner_due=False,
+    shorts=None,
+    queue=None,
+):
     shorts = [-100.0, 0.0, 0.0] if shorts is None else shorts
-    cash = np.array([NONE, [short_cash if s else 0.0 for s in shorts], NONE])
+    short_cash = np.where(shorts, short_cash, 0.0)
+    cash = np.array([NONE, short_cash, NONE])
     world = case(
         books__position=per_slot(TINY_LAYOUT, [[[100.0, 0, 0]], [shorts], [NONE]], 1),
         books__collateral=per_slot(TINY_LAYOUT, [[[10.0, 0, 0]], [NONE], [NONE]], 1),
         books__cash=cash[..., None],
         backstop__fund=np.array([[fund], [0.0]]),
         backstop__adl=adl,
+        backstop__queue=queue,
     )
     is_due = jnp.zeros((3, 3, 1, 1), bool).at[0, 0].set(due).at[1, 0].set(winner_due)
     found = absorbed(world, world.state.accounts, is_due, world.state.fund, column(*PRICE))
@@ -106,6 +118,53 @@ def test_winners_are_closed_pro_rata(case, column):
     accounts, _, _, paid = settled(case, column, fund=0.0, shorts=[-150.0, -40.0, -10.0])
     assert accounts.contracts[0, 1, :, 0, 0] == pytest.approx([-75.0, -20.0, -5.0])
     assert paid["adl_loss"] == pytest.approx(10.0)
+
+
+QUEUE = np.array([[1.0], [0.0]])
+
+
+@pytest.mark.parametrize(
+    ("cash", "left"),
+    [
+        # E0 = cash + a fifth of the contracts; the least equity a contract is first
+        ([100.0, 20.0, 40.0], [-100.0, 0.0, 0.0]),
+        ([50.0, 30.0, 30.0], [0.0, -50.0, -50.0]),
+        ([60.0, 30.0, 30.0], [-50.0, -25.0, -25.0]),  # ties pro rata
+        ([0.0, 60.0, 60.0], [0.0, -50.0, -50.0]),  # the first alone is enough
+    ],
+)
+def test_a_queue_closes_the_winners_that_stand_first(case, column, cash, left):
+    shorts = [-100.0, -50.0, -50.0]
+    accounts, _, _, paid = settled(
+        case, column, fund=0.0, shorts=shorts, short_cash=np.array(cash), queue=QUEUE
+    )
+    assert accounts.contracts[0, 1, :, 0, 0] == pytest.approx(left, abs=1e-4)
+    assert paid["adl_loss"] == pytest.approx(10.0)
+    assert paid["adl_notional"] == pytest.approx(80.0)
+    assert paid["adl_overshoot_contracts"] == 0
+    assert paid["adl_overshoot_wealth"] == pytest.approx(20.0 - 10.0)
+
+
+def test_a_queue_that_is_too_short_is_closed_whole(case, column):
+    # the first short is due itself, and makers are flat
+    accounts, markets, _, paid = settled(
+        case, column, fund=0.0, shorts=[-70.0, -30.0, 0.0], winner_due=True, queue=QUEUE
+    )
+    assert accounts.contracts[0, 1, :2, 0, 0] == pytest.approx([-70.0, 0.0])
+    assert paid["adl_loss"] == pytest.approx(3.0)  # a tenth for each of 30 contracts
+    assert paid["socialised_loss"] == pytest.approx(7.0)
+    assert markets.maker_units[4, 0, 0] == pytest.approx(70.0)
+
+
+def test_market_makers_stand_in_the_queue_as_accounts_without_leverage(case, column):
+    # makers are short 60 at 1: score 0.2; shorts have 0.16 / (cash + 0.2) a contract
+    shorts = [-20.0, -20.0, 0.0]
+    accounts, markets, _, _ = settled(
+        case, column, fund=0.0, shorts=shorts, short_cash=np.array([0.0, 60.0, 0.0]), queue=QUEUE
+    )
+    # 20 of the first short, 60 of the makers, 20 of the last
+    assert accounts.contracts[0, 1, :2, 0, 0] == pytest.approx([0.0, 0.0], abs=1e-5)
+    assert markets.maker_units[4, 0, 0] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_contracts_without_a_winner_go_to_market_makers(case, column):

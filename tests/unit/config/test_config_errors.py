@@ -41,6 +41,11 @@ CASES = {
         "haircut: 10%, tiers: [[0, 1]]",
         "haircut and tiers; .*one of",
     ),
+    "a queue of another kind": (
+        "fund: 10M, adl: true",
+        "fund: 10M, adl: score",
+        "backstop.adl: 'score' came; .*false, pro_rata or queue",
+    ),
     "a seed too large": (
         "seed: 20251010",
         f"seed: {2**32}",

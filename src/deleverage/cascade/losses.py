@@ -1,0 +1,28 @@
+"""Deficits of a step, and who bore them. MODEL.md 2.9."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+
+class Losses(NamedTuple):
+    """Deficits and who bore them, USD millions, `[venue, column]` unless said."""
+
+    bad_debt: Array
+    insurance_drawn: Array
+    adl_loss: Array
+    socialised_loss: Array
+    unabsorbed_loss: Array
+    swept: Array  # leftovers of wiped-out accounts, to the fund
+    adl_notional: Array  # closed against winners
+    adl_overshoot_contracts: Array  # [column]
+    adl_overshoot_wealth: Array  # [column]
+
+
+def no_losses(fund: Array) -> Losses:
+    """A step, or a path so far, without deficits."""
+    by_venue = jnp.zeros_like(fund)
+    return Losses(*[by_venue] * 7, by_venue[0], by_venue[0])
