@@ -38,7 +38,7 @@ class FakeConfig:
 
     @property
     def results(self) -> Any:
-        return SimpleNamespace(variables=self.variables, markets=self.markets)
+        return SimpleNamespace(variables=self.variables, markets=self.markets, timeline=None)
 
     @property
     def engine(self) -> Any:
@@ -136,5 +136,6 @@ def prepare(config: FakeConfig | Path) -> Prepared:
             for name in ("open_interest", "open_interest_forgone", "credit_forgone", "fund_size")
         },
         policy_coords={"liquidation.pace": [0.1 * i for i in range(count)]},
+        timeline=None,
     )
     return Prepared(config, built, FakeSimulator(config, labels))

@@ -21,6 +21,7 @@ class Flows(eqx.Module):
     traded_price: Array  # [M, column] stage 7, after the orders
     average_price: Array  # [M, column] of the step's orders
     closing_price: Array  # [M, column] stage 8
+    liquidity: Array  # [M, column] multiplier of depth
     pressed: Array  # [M, column] displacement after the orders, before healing
     perp_units_sold: Array  # [M, column] net
     spot_units_sold: Array  # [M, column] net

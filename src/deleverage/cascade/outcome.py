@@ -13,15 +13,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.books import rules_of
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.forced_sales import ForcedSales
+from deleverage.cascade.holdings import holdings
 from deleverage.cascade.losses import Losses, no_losses
 from deleverage.cascade.maps import Maps
-from deleverage.cascade.margin import worth
-from deleverage.cascade.parts import Part
-from deleverage.cascade.primitives import add_cohorts, sum_cohorts, sum_rows, total
-from deleverage.cascade.settlement import bankruptcy_equity, own_prices
+from deleverage.cascade.primitives import add_cohorts, sum_cohorts, sum_rows
 from deleverage.cascade.worklist import Drive, when
 from deleverage.policy import Policy
 from deleverage.state import State
@@ -192,19 +189,14 @@ def conclude(
 
     Source: MODEL.md section 2.10.
     """
-    book, held = Part().take((rules_of(layout, maps.facts, policy), end.accounts))
-    facts, start = book.facts, book.start
-    prices = own_prices(facts, end.markets.last_price)
-    equity, _ = bankruptcy_equity(start, held, prices)
-    slots = list(zip(start.position, start.entry, strict=True))
-    at_start = start.cash + total(start.collateral) + total([x * (1 - paid) for x, paid in slots])
-    ours = ~held.taken_over
-    lost = jnp.maximum(at_start, 0) - jnp.where(ours, jnp.maximum(equity, 0), 0)
-    lost = add_cohorts(tally.top_up, facts.venue, lost)
-    missed_loss = sum_cohorts(jnp.where(held.missed & ours, jnp.maximum(-equity, 0), 0))
-    open_start = sum_cohorts(start.cash * 0 + total([jnp.abs(x) for x, _ in slots]))
-    size = [jnp.abs(contracts) for contracts in held.contracts]
-    open_end = sum_cohorts(held.cash * 0 + worth(size, prices.perp))
+    whole = holdings(layout, maps, policy, end)
+    held, equity, start = whole.accounts, whole.equity, whole.rules.start
+    lost = add_cohorts(
+        tally.top_up, whole.rules.facts.venue, jnp.maximum(whole.at_start, 0) - whole.kept
+    )
+    missed = held.missed & ~held.taken_over
+    missed_loss = sum_cohorts(jnp.where(missed, jnp.maximum(-equity, 0), 0))
+    open_start, open_end = whole.open_at_start, whole.open_interest
     accounts = sum_cohorts(jnp.where(held.liquidated, start.accounts, 0))
     gap = jnp.min(jnp.concatenate(tally.margin_gap), axis=0)
     sales = tally.sales

@@ -161,6 +161,7 @@ def step(
         traded_price=traded_price,
         average_price=average_price,
         closing_price=closing_price,
+        liquidity=depth.multiplier,
         pressed=pressed,
         perp_units_sold=perps.units,
         spot_units_sold=spot.units,

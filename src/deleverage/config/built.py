@@ -22,6 +22,8 @@ from deleverage.config.parts import (
     take,
 )
 from deleverage.config.scenario import Scenario
+from deleverage.config.timeline import build_timeline
+from deleverage.engine.timeline import Timeline
 from deleverage.policy import Policy
 from deleverage.world import Layout, World
 
@@ -43,6 +45,7 @@ class Built:
     account: dict[str, Any]
     config: Config
     start: datetime
+    timeline: Timeline | None = None  # histograms to make
 
     @property
     def world(self) -> World:
@@ -111,6 +114,7 @@ def build(config: Config) -> Built:
         ),
         config=config,
         start=config.time.start,
+        timeline=build_timeline(spec, config.time) if (spec := config.results.timeline) else None,
     )
 
 

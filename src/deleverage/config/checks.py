@@ -14,6 +14,7 @@ from deleverage.config.policies import PolicySpec
 from deleverage.config.rules import PRODUCTS, IndexRule, IndexTerms
 from deleverage.config.scenario import Numeraire, Pegged, Scenario
 from deleverage.config.source import Key
+from deleverage.config.timeline import steps_between
 
 SLOTS = 3
 """Perps, or collateral assets, that one book may hold."""
@@ -58,6 +59,14 @@ class Checker:
             self._policy(entry, key)
             if entry.scenario.parts:
                 self._override(label, (*key, "scenario"))
+        time, timeline = self.config.time, self.config.results.timeline
+        if timeline is not None and steps_between(timeline, time) is None:
+            self.refuse(
+                ("results", "timeline", "every"),
+                f"every {timeline.every:g}m in {time.steps} steps of {time.step:g}m",
+                "a whole number of steps that divides the run",
+                f"write {time.step:g}m, or leave it out",
+            )
         if self.config.results.markets != "all":
             for number, market in enumerate(self.config.results.markets):
                 self.known(market, self.names.markets, ("results", "markets", number), "market")

@@ -27,6 +27,7 @@ from deleverage.config.scenario import Scenario
 from deleverage.config.sentences import refuse
 from deleverage.config.source import Key, Source, lay_over
 from deleverage.config.sweep import Sweep, expand
+from deleverage.config.timeline import TimelineSpec, switch
 
 
 def _utc(value: Any) -> datetime:
@@ -84,6 +85,7 @@ class Results(Model):
 
     variables: Literal["default", "all"] | tuple[str, ...] = "default"
     markets: Literal["all"] | tuple[str, ...] = "all"
+    timeline: Annotated[TimelineSpec | None, BeforeValidator(switch)] = None
 
 
 class Engine(Model):

@@ -8,6 +8,7 @@ tile runs twice, with feedback and then, paired on the same draws, without.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -23,6 +24,7 @@ from deleverage.cascade.parts import by_slots
 from deleverage.cascade.start import initial_state
 from deleverage.cascade.step import StepInputs, step
 from deleverage.cascade.worklist import Drive
+from deleverage.engine.timeline import Timeline, histograms_of, scan_stretches, seen
 from deleverage.policy import Policy
 from deleverage.shocks.draws import draw
 from deleverage.shocks.exogenous import exogenous
@@ -43,7 +45,9 @@ def simulate_tile(
     paths: int,
     dtype: Any,
     own: World | None = None,
-) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array]]:
+    timeline: Timeline | None = None,
+    stop: Array | int = 2**32 - 1,
+) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array], dict[str, Array]]:
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
     Args:
@@ -56,10 +60,13 @@ def simulate_tile(
         dtype: Kernel float type (static).
         own: Worlds of the lanes, leaves `[..., lane]`, where they override the run's; the draws
             are the run's all the same.
+        timeline: Histograms to make (static).
+        stop: Id of the first path that they leave out, uint32.
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
-        name, `[step, ...]`; what accounts hold also at the end.
+        name, `[step, ...]`, what accounts hold also at the end; histograms by quantity, paths in
+        each bin, `[time, row, lane, bin]`.
     """
     draws = draw(world, seed, first_path, paths, dtype)
     inputs, coordinates = exogenous(world, draws, dtype)
@@ -68,8 +75,11 @@ def simulate_tile(
         by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
         inputs = by_lane(own)
     one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
-    outcomes, record = run_paths(world.layout, policy, inputs, watched, dtype, one_by_one)
-    return outcomes, coordinates, record
+    counted = first_path + jnp.arange(paths, dtype=jnp.uint32) < stop
+    outcomes, record, histograms = run_paths(
+        world.layout, policy, inputs, watched, dtype, one_by_one, timeline, counted
+    )
+    return outcomes, coordinates, record, histograms
 
 
 def run_paths(
@@ -79,7 +89,9 @@ def run_paths(
     watched: Array,
     dtype: Any,
     one_by_one: bool = True,
-) -> tuple[dict[str, Array], dict[str, Array]]:
+    timeline: Timeline | None = None,
+    counted: Array | bool = True,
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Every lane with and without feedback over given exogenous series; see `simulate_tile`.
 
     Series end in the path axis, or in lane and path where lanes differ in them.
@@ -106,12 +118,19 @@ def run_paths(
         given = replace(given, watched=watched)
         following, flows = step(layout, policy, state, given, drive)
         tally = observe(layout, maps, policy, tally, flows, given.fundamental, given.t, drive)
-        return (following, tally), _record(following, flows, watched, back)
+        record = _record(following, flows, watched, back)
+        return (following, tally), record if timeline is None else (record, seen(flows))
 
     start = initial_state(layout, policy, paths, drive)
-    (end, tally), record = jax.lax.scan(
-        advance, (start, empty_tally(layout, maps, columns, dtype)), series
-    )
+    started = (start, empty_tally(layout, maps, columns, dtype))
+    if timeline is None:
+        (end, tally), record = jax.lax.scan(advance, started, series)
+        histograms = {}
+    else:
+        moment = partial(histograms_of, timeline, layout, maps, policy, counted)
+        (end, tally), (record, histograms) = scan_stretches(
+            advance, started, series, timeline.every, lambda carry, seen: moment(carry[0], seen)
+        )
     outcomes = conclude(layout, maps, policy, end, tally)
     record = _with_end(record, end, watched, back)
 
@@ -125,7 +144,8 @@ def run_paths(
     start = initial_state(layout, policy, paths, alone)
     (_, units), _ = jax.lax.scan(advance_alone, (start, jnp.zeros(columns, dtype)), series)
     outcomes |= _paired(maps, outcomes, units, series.fundamental)
-    return {name: _whole(values, columns) for name, values in outcomes.items()}, record
+    outcomes = {name: _whole(values, columns) for name, values in outcomes.items()}
+    return outcomes, record, histograms
 
 
 def _with_books(order: list[int], layout: Layout, policy: Policy) -> tuple[Layout, Policy]:

@@ -10,11 +10,17 @@ import numpy as np
 
 from deleverage.engine.device import enable_compile_cache, fingerprint
 from deleverage.engine.program import simulate_tile
+from deleverage.engine.timeline import Timeline
 from deleverage.policy import Policy
+from deleverage.shocks.draws import SEEDS
 from deleverage.world import World
 
 LANES = 16
 """Policy lanes of a tile; a batch with fewer policies is padded."""
+
+
+TIMELINE = "timeline_units"
+"""Where the histograms of units are stored."""
 
 
 class Group(NamedTuple):
@@ -30,6 +36,7 @@ class Plan(Protocol):
     """What the simulator needs to know; `config.build` returns more."""
 
     groups: Sequence[Any]
+    timeline: Any
     seed: int
     dtype: str
     tile_paths: int
@@ -47,6 +54,7 @@ class Simulator:
         self.tile_paths = int(built.tile_paths)
         self._seed = int(built.seed)
         self._dtype = str(built.dtype)
+        self._timeline: Timeline | None = built.timeline
         self._groups = [Group(*group) for group in built.groups]
 
     def fingerprint(self) -> dict[str, Any]:
@@ -61,7 +69,8 @@ class Simulator:
             paths: Global path ids; the start is a multiple of the tile's paths.
 
         Returns:
-            By name, `(policy, path, ...)`; path coordinates `(path, ...)`.
+            By name, `(policy, path, ...)`; path coordinates `(path, ...)`; of a timeline, the
+            number of paths in each bin, `(policy, time, row, bin)` int64.
 
         Raises:
             ValueError: If the block does not start on a tile.
@@ -89,7 +98,7 @@ class Simulator:
             lanes = [p for p in group.members if p in block]
             if policy in lanes:
                 lane = lanes.index(policy)
-                outcomes, _, record = self._tile(group, lanes, first, (lane, path - first))
+                outcomes, _, record, _ = self._tile(group, lanes, first, (lane, path - first))
                 mine = {name: values[..., lane, path - first] for name, values in outcomes.items()}
                 return mine, record
         count = sum(len(group.members) for group in self._groups)
@@ -106,8 +115,14 @@ class Simulator:
     ) -> None:
         wanted = [lane for lane, p in enumerate(lanes) if p in policies]
         rows = [lanes[lane] - policies.start for lane in wanted]
+        counted: dict[str, np.ndarray] = {}
         for first in range(paths.start, paths.stop, self.tile_paths):
-            outcomes, coordinates, _ = self._tile(group, lanes, first, (0, 0))
+            outcomes, coordinates, _, histograms = self._tile(
+                group, lanes, first, (0, 0), paths.stop
+            )
+            for name, values in histograms.items():
+                total = counted.setdefault(name, np.zeros(values.shape, np.int32))
+                np.add(total, values, out=total)
             count = min(self.tile_paths, paths.stop - first)
             here = slice(first - paths.start, first - paths.start + count)
             for name, values in outcomes.items():
@@ -122,9 +137,21 @@ class Simulator:
                 block = blocks.setdefault(name, np.empty((len(paths), *part.shape[1:]), part.dtype))
                 block[here] = part
 
+        for name, values in counted.items():
+            # [time, row, lane, bin] -> (policy, time, row, bin)
+            part = np.moveaxis(values, 2, 0)[wanted]
+            key = f"{TIMELINE}/{name}"
+            block = blocks.setdefault(key, np.empty((len(policies), *part.shape[1:]), np.int64))
+            block[rows] = part
+
     def _tile(
-        self, group: Group, lanes: list[int], first: int, watched: tuple[int, int]
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+        self,
+        group: Group,
+        lanes: list[int],
+        first: int,
+        watched: tuple[int, int],
+        stop: int = SEEDS - 1,
+    ) -> tuple[dict[str, np.ndarray], ...]:
         place = [list(group.members).index(p) for p in lanes]
         padded = place + [place[0]] * (LANES - len(place))
         policy = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.policy)
@@ -132,7 +159,7 @@ class Simulator:
         world = jax.tree.map(np.asarray, group.world)
         own = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.own)
         with jax.enable_x64(self._dtype == "float64"):
-            outcomes, coordinates, record = simulate_tile(
+            outcomes, coordinates, record, histograms = simulate_tile(
                 world,
                 policy,
                 np.uint32(self._seed),
@@ -141,5 +168,7 @@ class Simulator:
                 self.tile_paths,
                 np.dtype(self._dtype),
                 own,
+                self._timeline,
+                np.uint32(stop),
             )
-            return jax.device_get((outcomes, vars(coordinates), record))
+            return jax.device_get((outcomes, vars(coordinates), record, histograms))

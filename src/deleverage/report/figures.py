@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, ACCENT, PALE = "#1f2933", "#b4432f", "#9aa5b1"
+FAN = (INK, ACCENT, "#2f6fb4", "#3d8b5a", "#8a5fb0", "#b58a1f")
+FAN_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def policy_figure(
@@ -72,6 +75,51 @@ def policy_figure(
     figure.supxlabel(
         f"{outcomes.sizes['path']:,} paths a policy, common draws; {flagged:,} flagged outcomes, "
         "included",
+        fontsize=8,
+        color=INK,
+    )
+    return figure
+
+
+def timeline_figure(
+    timeline: xr.Dataset, market: str, index: str, policies: Sequence[str] = ("baseline",)
+) -> Figure:
+    """Price, index and liquidations through time: medians in bands of 25-75% and 5-95% of paths.
+
+    Args:
+        timeline: Of a run, `open_run(...).timeline`.
+        market: Label of the order book whose price is shown.
+        index: Label of the index that is shown, such as "exchange/USDe".
+        policies: Those that are laid over one another, up to six.
+
+    Returns:
+        Three panels sharing the time axis.
+    """
+    from matplotlib.figure import Figure
+
+    panels = (
+        (timeline.price.sel(market=market), f"{market}, ratio to the start"),
+        (timeline.index_price.sel(index=index), f"index {index}, ratio to the start"),
+        (timeline.liquidations / 1e3, "liquidated, USD bn a minute"),
+    )
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True)
+    for axis, (values, title) in zip(axes, panels, strict=True):
+        for policy, color in zip(policies, FAN, strict=False):
+            lines = {q: values.sel(policy=policy, quantile=q).values for q in FAN_LEVELS}
+            time = timeline.time.values
+            axis.fill_between(time, lines[0.05], lines[0.95], color=color, alpha=0.12, linewidth=0)
+            axis.fill_between(time, lines[0.25], lines[0.75], color=color, alpha=0.25, linewidth=0)
+            axis.plot(time, lines[0.5], color=color, linewidth=1.8, label=policy)
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+        axis.set_axisbelow(True)
+    axes[0].legend(frameon=False, fontsize=9)
+    axes[-1].set_xlabel("minutes since the start")
+    figure.supxlabel(
+        f"{timeline.attrs['paths']:,} paths a policy; median, 25 to 75% and 5 to 95% of paths at "
+        "each time",
         fontsize=8,
         color=INK,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from deleverage.errors import IncompleteRunError
 from deleverage.results.claims import Claims, live_claims, remove_stale_claims
 from deleverage.results.files import crc, replace_text
+from deleverage.results.groups import consolidate
 from deleverage.results.markers import (
     DONE_FOLDER,
     compare_markers,
@@ -23,6 +23,7 @@ from deleverage.results.markers import (
 from deleverage.results.opening import is_finalized
 from deleverage.results.plan import STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, metadata_checksums, write_array
+from deleverage.results.timeline import write_timeline
 
 FAILED_FOLDER = "failed"
 
@@ -195,6 +196,8 @@ def finalize(run_dir: str | Path) -> None:
             compare_markers(run_dir, unit)
         _remove_orphans(run_dir, plan)
         _write_unit_status(run_dir, plan)
+        if plan.timeline:
+            write_timeline(run_dir, plan)
         consolidate(run_dir)
         set_complete(run_dir, True)
 
@@ -224,16 +227,6 @@ def _write_unit_status(run_dir: Path, plan: Plan) -> None:
     write_array(root, "unit", ("unit",), names, None)
     done = np.ones(len(names), dtype=np.uint8)
     write_array(root, "unit_status", ("unit",), done, "1")
-
-
-def consolidate(run_dir: Path) -> None:
-    """Gather all metadata of the store in its root, so that opening reads one file."""
-    import zarr
-
-    with warnings.catch_warnings():
-        # Zarr says that version 3 has not standardised this yet; readers without it still work.
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(run_dir / STORE_FOLDER)
 
 
 def set_complete(run_dir: Path, value: bool) -> None:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deleverage.results.checks import consolidate
 from deleverage.results.files import sync_folder, sync_tree
 from deleverage.results.opening import is_finalized
 from deleverage.results.plan import STORE_FOLDER
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+def consolidate(run_dir: Path) -> None:
+    """Gather all metadata of the store in its root, so that opening reads one file."""
+    import zarr
+
+    with warnings.catch_warnings():
+        # Zarr says that version 3 has not standardised this yet; readers without it still work.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(run_dir / STORE_FOLDER)
 
 
 def write_group(run_dir: str | Path, name: str, dataset: xr.Dataset) -> None:

@@ -15,7 +15,8 @@ from deleverage.errors import IncompleteRunError, RunError
 from deleverage.results.labels import label_parts
 from deleverage.results.markers import done_units
 from deleverage.results.plan import CONFIG_FILE, STORE_FOLDER, Plan, load_plan
-from deleverage.results.schema import VARIABLES
+from deleverage.results.schema import TIMELINE, VARIABLES
+from deleverage.results.through_time import read_timeline
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,6 +57,20 @@ class Run:
         from deleverage.config import load_config
 
         return load_config(self.path / CONFIG_FILE)
+
+    @cached_property
+    def timeline(self) -> xr.Dataset:
+        """Quantiles over paths through time, with errors and intervals; see `read_timeline`.
+
+        Raises:
+            RunError: The run has no timeline, or is not complete.
+        """
+        if not self.complete:
+            raise RunError(
+                f"the timeline of {self.path} is summed over all units when the run is complete; "
+                "run its config again to continue it."
+            )
+        return read_timeline(self.group(TIMELINE))
 
     def group(self, name: str) -> xr.Dataset:
         """A group of the store, such as `summary`.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deleverage.errors import RunError
-from deleverage.results.schema import SCHEMA_VERSION, VARIABLES, Variable
+from deleverage.results.schema import BLOCK, HISTOGRAMS, SCHEMA_VERSION, VARIABLES, Variable
 
 PLAN_FILE = "plan.json"
 CONFIG_FILE = "config.yaml"
@@ -58,6 +58,8 @@ class Plan:
         fingerprint: What fixes the bytes: backend, device, versions, instruction set, tile.
         provenance: Versions, git commit and time of planning, for the reader only.
         metadata: crc32c of the metadata of each stored array.
+        timeline: Times in minutes, and the edges of the bins of each histogram by its name; empty
+            where there is no timeline.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Plan:
     fingerprint: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, int | None] = field(default_factory=dict)
+    timeline: dict[str, list[float]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -110,7 +113,13 @@ class Plan:
     @cached_property
     def written(self) -> tuple[Variable, ...]:
         """The variables that units write."""
-        return tuple(VARIABLES[name] for name in self.variables if VARIABLES[name].by_path)
+        outcomes = [VARIABLES[name] for name in self.variables if VARIABLES[name].by_path]
+        return (*outcomes, *self.histograms)
+
+    @property
+    def histograms(self) -> tuple[Variable, ...]:
+        """The histograms of the timeline that units write."""
+        return tuple(one for name, one in HISTOGRAMS.items() if name in self.timeline)
 
     def written_by(self, unit: Unit) -> tuple[Variable, ...]:
         """The variables that one unit writes: path-only ones belong to policy block 0."""
@@ -118,25 +127,41 @@ class Plan:
 
     def shape(self, variable: Variable) -> tuple[int, ...]:
         """Shape of a variable in the dataset."""
-        return tuple(self.paths if d == "path" else len(self.labels[d]) for d in variable.dims)
+        return tuple(self._size(dim) for dim in variable.dims)
+
+    def _size(self, dim: str) -> int:
+        if dim == "path":
+            return self.paths
+        if dim == BLOCK:
+            return math.ceil(self.paths / self.path_block)
+        if dim == "time":
+            return len(self.timeline["time"])
+        if dim.endswith("_bin"):
+            return len(self._edges(dim)) - 1
+        return len(self.labels[dim])
+
+    def _edges(self, dim: str) -> list[float]:
+        (name,) = (one.name for one in self.histograms if dim in one.dims)
+        return self.timeline[name]
 
     def chunks(self, variable: Variable) -> tuple[int, ...]:
         """Chunk of a variable: one unit's block, whole in its other dimensions."""
-        block = {"policy": self.policy_block, "path": self.path_block}
-        return tuple(block.get(d) or max(len(self.labels[d]), 1) for d in variable.dims)
+        block = {"policy": self.policy_block, "path": self.path_block, BLOCK: 1}
+        return tuple(block.get(d) or max(self._size(d), 1) for d in variable.dims)
 
     def region(self, variable: Variable, unit: Unit) -> tuple[slice, ...]:
         """Where a unit's values of a variable belong."""
-        spans = {"policy": unit.policies, "path": unit.paths}
+        block = range(unit.path_block, unit.path_block + 1)
+        spans = {"policy": unit.policies, "path": unit.paths, BLOCK: block}
         return tuple(
-            slice(spans[d].start, spans[d].stop) if d in spans else slice(0, len(self.labels[d]))
+            slice(spans[d].start, spans[d].stop) if d in spans else slice(0, self._size(d))
             for d in variable.dims
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of all outcomes before compression."""
-        itemsize = {"float32": 4, "uint8": 1}
+        itemsize = {"float32": 4, "uint8": 1, "int64": 8}
         return sum(math.prod(self.shape(v)) * itemsize[v.dtype] for v in self.written)
 
     def to_json(self) -> str:

@@ -49,12 +49,17 @@ class Variable:
     @property
     def fill(self) -> float:
         """The value of a chunk that nobody has written."""
-        return MISSING if self.dtype == "uint8" else float("nan")
+        return {"uint8": MISSING, "int64": -1}.get(self.dtype, float("nan"))
 
     @property
     def by_path(self) -> bool:
         """Whether units write it; the others are known before any simulation."""
-        return "path" in self.dims
+        return "path" in self.dims or self.by_block
+
+    @property
+    def by_block(self) -> bool:
+        """Whether it is a sum over the paths of a unit: a histogram of the timeline."""
+        return BLOCK in self.dims
 
     @property
     def by_policy(self) -> bool:
@@ -150,7 +155,33 @@ _TABLE = (
     ),
 )
 
+#: The dimension of path blocks: each unit's histograms have a place of their own in it.
+BLOCK = "block"
+#: Group of the histograms of units, and group of their sums, which `finalize` writes.
+TIMELINE_UNITS, TIMELINE = "timeline_units", "timeline"
+
+_ROWS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "price": (("market",), "1", "Price after healing, ratio to the start"),
+    "index_price": (("index",), "1", "Published index, ratio to the start"),
+    "depth": (("market",), "1", "Depth left by the liquidity drop, share of the configured depth"),
+    "liquidations": ((), f"{_MONEY} per minute", "Notional liquidated, all venues"),
+    "open_interest": ((), "1", "Perp open interest, ratio to the start"),
+    "equity": ((), "1", "Equity of accounts, ratio to the start"),
+}
+_TIMELINE = tuple(
+    Variable(
+        f"{TIMELINE_UNITS}/{name}",
+        (BLOCK, "policy", "time", *rows, f"{name}_bin"),
+        unit,
+        long_name,
+        default=False,
+        dtype="int64",
+    )
+    for name, (rows, unit, long_name) in _ROWS.items()
+)
+
 VARIABLES: Mapping[str, Variable] = {variable.name: variable for variable in _TABLE}
+HISTOGRAMS: Mapping[str, Variable] = {variable.name: variable for variable in _TIMELINE}
 
 #: `long_name` of every dimension coordinate.
 DIMENSIONS: Mapping[str, str] = {

@@ -11,7 +11,7 @@ import numpy as np
 from deleverage.errors import RunError
 from deleverage.results.files import crc, sync_file, sync_folder
 from deleverage.results.plan import STORE_FOLDER, Plan, Unit
-from deleverage.results.schema import Variable
+from deleverage.results.schema import BLOCK, Variable
 
 if TYPE_CHECKING:
     import zarr
@@ -31,6 +31,12 @@ def assert_aligned(plan: Plan) -> None:
         shape, chunks = plan.shape(variable), plan.chunks(variable)
         nbytes = int(np.prod(chunks, dtype=np.int64)) * np.dtype(variable.dtype).itemsize
         if nbytes > MAX_CHUNK_BYTES:
+            if variable.by_block:
+                raise RunError(
+                    f"a chunk of {variable.name} would have {nbytes / 2**20:.0f} MiB, at most "
+                    f"{MAX_CHUNK_BYTES // 2**20} are allowed; set results.timeline to fewer bins "
+                    "or a longer `every`, or select fewer with results.markets."
+                )
             raise RunError(
                 f"a chunk of {variable.name} would have {nbytes / 2**20:.0f} MiB, at most "
                 f"{MAX_CHUNK_BYTES // 2**20} are allowed; set engine.unit_paths lower than "
@@ -110,6 +116,8 @@ class UnitWriter:
                 "stores it; leave it out of results.variables."
             )
         values = np.asarray(outcomes[variable.name])
+        if variable.by_block:
+            values = values[None] if _has_rows(variable) else values[None, :, :, 0]
         for axis, dim in enumerate(variable.dims):
             if dim in self._plan.select:
                 values = np.take(values, self._plan.select[dim], axis=axis)
@@ -123,7 +131,12 @@ class UnitWriter:
         return values.astype(variable.dtype, copy=False)
 
 
+def _has_rows(variable: Variable) -> bool:
+    """Whether a histogram has an axis besides block, policy, time and bin."""
+    return len(variable.dims) > 4
+
+
 def chunk_index(variable: Variable, unit: Unit) -> tuple[int, ...]:
     """Position of a unit's chunk in the chunk grid of a variable."""
-    block = {"policy": unit.policy_block, "path": unit.path_block}
+    block = {"policy": unit.policy_block, "path": unit.path_block, BLOCK: unit.path_block}
     return tuple(block.get(dim, 0) for dim in variable.dims)

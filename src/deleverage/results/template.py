@@ -116,7 +116,7 @@ def write_template(
         write_array(root, name, ("policy",), _lever_values(values), None)
     replace_text(run_dir / CONFIG_FILE, config_yaml)
     plan = replace(plan, metadata=metadata_checksums(run_dir, plan))
-    for path in (run_dir / STORE_FOLDER).glob(f"*/{METADATA}"):
+    for path in (run_dir / STORE_FOLDER).rglob(METADATA):
         sync_file(path)
     replace_text(run_dir / PLAN_FILE, plan.to_json())
     return plan

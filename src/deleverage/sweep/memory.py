@@ -37,10 +37,13 @@ def simulate(
         simulator_factory: What makes the simulator, by default the package's engine.
 
     Returns:
-        Outcomes `(policy, path, ...)`, the variables that a run would store.
+        Outcomes `(policy, path, ...)`, the variables that a run would store; no timeline.
     """
     import xarray as xr
 
+    if config.results.timeline is not None:
+        results = config.results.model_copy(update={"timeline": None})
+        config = config.model_copy(update={"results": results})
     if paths is not None and paths != config.paths:
         config = config.model_copy(update={"paths": paths})
     prepared = resolve(simulator_factory)(config)

@@ -17,7 +17,12 @@ import numpy as np
 
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.plan import Plan
-from deleverage.results.schema import SCHEMA_VERSION, VARIABLES, select_variables
+from deleverage.results.schema import (
+    SCHEMA_VERSION,
+    TIMELINE_UNITS,
+    VARIABLES,
+    select_variables,
+)
 from deleverage.results.store import MAX_CHUNK_BYTES, assert_aligned
 
 if TYPE_CHECKING:
@@ -64,11 +69,23 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
         labels=labels,
         select=select,
         variables=list(variables),
+        timeline=_timeline(built),
         fingerprint=json.loads(json.dumps(dict(fingerprint))),
         provenance=_provenance(),
     )
     assert_aligned(plan)
     return plan
+
+
+def _timeline(built: Built) -> dict[str, list[float]]:
+    """Times and edges of the histograms that the simulator makes."""
+    timeline = built.timeline
+    if timeline is None:
+        return {}
+    layout = built.world.layout
+    moments = np.arange(1, layout.steps // timeline.every + 1) * timeline.every * layout.step
+    edges = {f"{TIMELINE_UNITS}/{name}": bins.edges.tolist() for name, bins in timeline.bins}
+    return {"time": moments.tolist(), **edges}
 
 
 def _labels(config: Config, built: Built) -> tuple[dict[str, list[str]], dict[str, list[int]]]:
