@@ -30,12 +30,10 @@ from reference_margin import (
     is_due,
     maintenance_of,
     mark_prices,
-    prices_taken,
     publish_indices,
     raw_indices,
     redemption_seen,
     reference_prices,
-    sale_prices,
     top_up,
 )
 from reference_outcomes import observe
@@ -46,8 +44,10 @@ from reference_trading import (
     collateral_units,
     cross_venue_trade,
     fill_collateral,
+    fill_off_book,
     fill_perps,
     perp_orders,
+    prices_offered,
     realise_variance,
     redemption_trade,
     resilience,
@@ -143,7 +143,7 @@ def liquidate(
         for k in range(buckets):
             if due[b, k]:
                 history.position_sold[t, :, b, k] = perp_orders(
-                    maps, rules, state, mark, equity[b, k], maintenance[b, k], b, k
+                    maps, rules, state, index, mark, equity[b, k], maintenance[b, k], b, k
                 )
     fill_perps(maps, rules, state, history, t, feedback)
     for b in range(books):
@@ -154,8 +154,12 @@ def liquidate(
                     sold[maps.perps[b, j]] += units
     trade(maps, rules, state, price, liquidity, sold, feedback, True, average)
 
-    sale_price = sale_prices(maps, price)
+    gate_open, log_fundamental = history.gate_open[t], history.log_fundamental[t]
+    nothing_missing = np.ones(price.shape[0])
     for b in range(books):
+        offered = prices_offered(
+            maps, rules, gate_open, log_fundamental, index, price, nothing_missing, b
+        )
         for k in range(buckets):
             closed = history.position_sold[t, :, b, k]
             cash = state.cash[b, k]
@@ -171,7 +175,8 @@ def liquidate(
                 state,
                 index,
                 mark,
-                sale_price,
+                offered,
+                gate_open,
                 due[b, k],
                 equity[b, k],
                 maintenance[b, k],
@@ -182,16 +187,20 @@ def liquidate(
             )
             history.collateral_sold[t, :, b, k] = orders
     fill_collateral(maps, rules, state, history, t, feedback)
-    sold += collateral_units(maps, rules, history.collateral_sold[t], history.filled[t])
+    fill_off_book(maps, rules, history, t)
+    sold += collateral_units(maps, rules, gate_open, history.collateral_sold[t], history.filled[t])
     trade(maps, rules, state, price, liquidity, sold, feedback, False, average)
 
-    average_sale = prices_taken(maps, average, history.filled[t])
     for b in range(books):
+        history.received[t, :, b] = prices_offered(
+            maps, rules, gate_open, log_fundamental, index, average, history.filled[t], b
+        )
         for k in range(buckets):
             closed = history.position_sold[t, :, b, k]
             settle_perps(maps, rules, state, average, closed, b, k)
             orders = history.collateral_sold[t, :, b, k]
-            settle_collateral(maps, rules, state, average_sale, due[b, k], orders, b, k)
+            received = history.received[t, :, b]
+            settle_collateral(maps, rules, state, received, due[b, k], orders, b, k)
 
 
 def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
@@ -201,7 +210,7 @@ def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     resilience(maps, rules, state, liquidity)
     basis_trade(maps, rules, state, depth, feedback)
     cross_venue_trade(maps, rules, state, depth, gate_open)
-    redemption_trade(maps, rules, state, depth, gate_open)
+    redemption_trade(maps, rules, state, depth, gate_open, history.redeemed[t])
 
 
 def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
@@ -316,6 +325,8 @@ def empty_history(
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
+        np.zeros((steps, slots, books)),
+        np.zeros((steps, rules.redemption_capacity.shape[0])),
         np.full(steps, np.inf),
         np.zeros(steps),
         np.zeros((steps, markets)),

@@ -31,26 +31,19 @@ def sale_prices(maps: Maps, price: np.ndarray) -> np.ndarray:
     return result
 
 
-def shares_taken(maps: Maps, filled: np.ndarray) -> np.ndarray:
-    """How sales of each index entry are split over books that take a share of their orders."""
-    shares = np.zeros(maps.sale_shares.shape)
-    for i in range(shares.shape[0]):
-        taken = 0.0
-        for m in range(filled.shape[0]):
-            taken += maps.sale_shares[i, m] * filled[m]
-        if taken > 0.0:
-            for m in range(filled.shape[0]):
-                shares[i, m] = maps.sale_shares[i, m] * filled[m] / taken
+def routes(maps: Maps, gate_open: np.ndarray, filled: np.ndarray, b: int, j: int) -> np.ndarray:
+    """How sales of a collateral slot are split over books that take a share of orders [M]."""
+    shares = np.zeros(filled.shape[0])
+    home, total = maps.book_venue[b], 0.0
+    for m in range(shares.shape[0]):
+        there = maps.market_venue[m]
+        if there == home or (gate_open[home] == 1.0 and gate_open[there] == 1.0):
+            shares[m] = maps.route_shares[b, j, m] * filled[m]
+            total += shares[m]
+    if total > 0.0:
+        for m in range(shares.shape[0]):
+            shares[m] /= total
     return shares
-
-
-def prices_taken(maps: Maps, price: np.ndarray, filled: np.ndarray) -> np.ndarray:
-    """What a sold unit of each index entry brought, by what each book took [I]."""
-    result, shares = np.zeros(maps.sale_shares.shape[0]), shares_taken(maps, filled)
-    for i in range(result.shape[0]):
-        for m in range(price.shape[0]):
-            result[i] += shares[i, m] * price[m]
-    return result
 
 
 # Stage 3: index and mark
@@ -310,7 +303,8 @@ def is_due(
     maps: Maps, rules: Rules, state: State, equity: float, maintenance: float, b: int, k: int
 ) -> bool:
     """Whether a cohort is liquidated in this step."""
-    if state.taken_over[b, k] and has_anything_left(maps, rules, state, b, k):
+    always = state.taken_over[b, k] or maps.is_targeting[b]
+    if always and has_anything_left(maps, rules, state, b, k):
         return True
     return equity < maintenance
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 from reference_curves import kink_gap
-from reference_margin import prices_taken, shares_taken
-from reference_world import History, Maps, Outcomes, Rules
+from reference_margin import routes
+from reference_world import BOOKS, History, Maps, Outcomes, Rules
 
 DUST = 1e-6
 """MODEL.md section 2.10: share of the starting units below which an order is a rounding."""
@@ -25,12 +25,26 @@ def forced_sales(
             units = history.position_sold[t, j, b, k] * abs(rules.position[j, b, k])
             forced[maps.perps[b, j]] += units * price[maps.perps[b, j]]
     if maps.is_loan[b]:
-        shares = shares_taken(maps, history.filled[t])
         for j in range(maps.collateral.shape[1]):
             if maps.collateral[b, j] >= 0:
+                shares = routes(maps, history.gate_open[t], history.filled[t], b, j)
                 units = history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
                 for m in range(price.shape[0]):
-                    forced[m] += units * shares[maps.collateral[b, j], m] * price[m]
+                    forced[m] += units * shares[m] * price[m]
+    return forced
+
+
+def forced_off_book(
+    maps: Maps, rules: Rules, history: History, t: int, b: int, k: int, price: np.ndarray
+) -> float:
+    """The same of a loan's collateral that went to no market, at its venue's own prices."""
+    forced = 0.0
+    if history.due[t, b, k] and maps.is_loan[b]:
+        for j in range(maps.collateral.shape[1]):
+            if maps.collateral[b, j] >= 0 and maps.sale_kind[b, j] != BOOKS:
+                units = history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
+                for m in range(price.shape[0]):
+                    forced += units * maps.sale_shares[maps.collateral[b, j], m] * price[m]
     return forced
 
 
@@ -39,7 +53,8 @@ def forced_longs(
 ) -> float:
     """The part of a cohort's forced notional that is long perps or loans."""
     if maps.is_loan[b]:
-        return forced_sales(maps, rules, history, t, b, k, price).sum()
+        on_books = forced_sales(maps, rules, history, t, b, k, price).sum()
+        return on_books + forced_off_book(maps, rules, history, t, b, k, price)
     longs = 0.0
     for j in range(maps.perps.shape[1]):
         if maps.perps[b, j] >= 0 and rules.position[j, b, k] > 0.0:
@@ -83,12 +98,11 @@ def collateral_sales(
     """What a cohort's collateral brought by asset [A], and what pegged assets lacked to `R`."""
     proceeds = np.zeros(maps.is_pegged.shape[0])
     lacking = 0.0
-    sale = prices_taken(maps, history.average_price[t], history.filled[t])
     for j in range(maps.collateral.shape[1]):
         entry = maps.collateral[b, j]
         if entry < 0:
             continue
-        received = sale[entry]
+        received = history.received[t, j, b]
         asset = maps.entry_asset[entry]
         units = history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
         proceeds[asset] += units * received
@@ -98,13 +112,25 @@ def collateral_sales(
     return proceeds, lacking
 
 
-def is_wrongful(history: History, t: int, b: int, k: int) -> bool:
+def is_wrongful(maps: Maps, history: History, t: int, b: int, k: int) -> bool:
     """Whether a cohort is liquidated although it meets the baseline's margin at fair prices."""
-    if not history.due[t, b, k] or history.taken_over[t, b, k]:
+    if not history.due[t, b, k] or history.taken_over[t, b, k] or maps.is_targeting[b]:
         return False
     if history.equity[t, b, k] >= history.maintenance[t, b, k]:
         return False
     return history.fair_equity[t, b, k] >= history.fair_maintenance[t, b, k]
+
+
+def is_selling(rules: Rules, history: History, t: int, b: int, k: int) -> bool:
+    """Whether a cohort's orders are more than dust of all it started with."""
+    sold, start = 0.0, 0.0
+    for j in range(rules.position.shape[0]):
+        start += abs(rules.position[j, b, k])
+        sold += history.position_sold[t, j, b, k] * abs(rules.position[j, b, k])
+    for j in range(rules.collateral.shape[0]):
+        start += rules.collateral[j, b, k]
+        sold += history.collateral_sold[t, j, b, k] * rules.collateral[j, b, k]
+    return sold > DUST * start
 
 
 def is_missed(history: History, t: int, b: int, k: int) -> bool:
@@ -283,9 +309,12 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         for b in range(maps.perps.shape[0]):
             for k in range(maps.buckets):
                 of_cohort = forced_sales(maps, rules, history, t, b, k, history.price[t])
-                notional = of_cohort.sum()
+                off_book = forced_off_book(maps, rules, history, t, b, k, history.price[t])
+                notional = of_cohort.sum() + off_book
                 of_step += of_cohort
+                forced[t] += off_book
                 of_start = forced_sales(maps, rules, history, t, b, k, start_prices).sum()
+                of_start += forced_off_book(maps, rules, history, t, b, k, start_prices)
                 units += of_start
                 longs += forced_longs(maps, rules, history, t, b, k, history.price[t])
                 proceeds, lacking = collateral_sales(maps, rules, history, t, b, k)
@@ -294,8 +323,8 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
                     accounts += rules.accounts[b, k]
                     counted[b, k] = True
                 if history.due[t, b, k] and t == steps - 1:
-                    sold_at_last = sold_at_last or notional > 0.0 or proceeds.sum() > 0.0
-                if is_wrongful(history, t, b, k):
+                    sold_at_last = sold_at_last or is_selling(rules, history, t, b, k)
+                if is_wrongful(maps, history, t, b, k):
                     own_met = (
                         history.fair_equity_own[t, b, k] >= history.fair_maintenance_own[t, b, k]
                     )
@@ -305,7 +334,7 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
                     missed[b, k] = True
                     missed_liquidations += holdings(maps, rules, history, t, b, k, history.price[t])
         by_market += of_step
-        forced[t] = of_step.sum()
+        forced[t] += of_step.sum()
         for m in range(markets):
             reported += min(of_step[m], rules.feed_cap[m] * maps.step)
     for b in range(maps.perps.shape[0]):

@@ -11,9 +11,9 @@ from reference_margin import (
     credit_of,
     maintenance_of_slot,
     perp_maintenance,
-    shares_taken,
+    routes,
 )
-from reference_world import LINEAR, History, Maps, Rules, State
+from reference_world import BACKSTOP, HOLD, LINEAR, REDEEM, History, Maps, Rules, State
 
 SMALLEST = 1e-4  # fractions below this are closed at once
 
@@ -26,10 +26,41 @@ def pace_of(maps: Maps, rules: Rules, b: int) -> float:
     return min(1.0, rules.pace[b] * maps.step)
 
 
+def fraction_to_shed(
+    maps: Maps, rules: Rules, state: State, index: np.ndarray, mark: np.ndarray, b: int, k: int
+) -> float:
+    """Fraction of its start that a `targeting` cohort sells to be back at its leverage."""
+    size, grown, earned, sold = 0.0, 0.0, 0.0, 0.0
+    own = rules.cash[b, k]
+    for j in range(maps.perps.shape[1]):
+        if maps.perps[b, j] >= 0:
+            position = rules.position[j, b, k]
+            move = mark[maps.perps[b, j]] - 1.0
+            size += abs(position)
+            grown += abs(position) * move
+            earned += position * move
+            sold += abs(position) * (1.0 - state.position_left[j, b, k])
+            own += position * (1.0 - rules.entry[j, b])
+    for j in range(maps.collateral.shape[1]):
+        if maps.collateral[b, j] >= 0:
+            units = rules.collateral[j, b, k]
+            gain = units * (index[maps.collateral[b, j]] - 1.0)
+            own += units
+            earned += gain
+            if maps.is_loan[b]:
+                size += units
+                grown += gain
+                sold += units * (1.0 - state.collateral_left[j, b, k])
+    if own <= 0.0 or size <= 0.0:
+        return 0.0
+    return max(0.0, (grown - size / own * earned - sold) / size)
+
+
 def perp_orders(
     maps: Maps,
     rules: Rules,
     state: State,
+    index: np.ndarray,
     mark: np.ndarray,
     equity: float,
     maintenance: float,
@@ -52,6 +83,9 @@ def perp_orders(
         if maps.perps[b, j] < 0:
             continue
         closed[j] = min(share * left, pace)
+        if maps.is_targeting[b] and not state.taken_over[b, k]:
+            wanted = fraction_to_shed(maps, rules, state, index, mark, b, k)
+            closed[j] = min(left, wanted, pace)
         if closed[j] > 0.0 and left - closed[j] < SMALLEST:
             closed[j] = left
     return closed
@@ -87,13 +121,104 @@ def cash_to_raise(
     return min(debt, max(0.0, missing) / gain)
 
 
+def can_sell(maps: Maps, rules: Rules, gate_open: np.ndarray, b: int, j: int) -> bool:
+    """Whether a collateral slot can be sold in this step."""
+    entry, kind = maps.collateral[b, j], maps.sale_kind[b, j]
+    shut = gate_open[maps.entry_venue[entry]] == 0.0
+    if kind == HOLD or (kind == REDEEM and shut):
+        return False
+    return not (rules.pause[entry] > 0.0 and shut)
+
+
+def prices_offered(
+    maps: Maps,
+    rules: Rules,
+    gate_open: np.ndarray,
+    log_fundamental: np.ndarray,
+    index: np.ndarray,
+    price: np.ndarray,
+    filled: np.ndarray,
+    b: int,
+) -> np.ndarray:
+    """What a sold unit of each collateral slot of a book brings, at prices of books [Jc]."""
+    offered = np.zeros(maps.collateral.shape[1])
+    for j in range(offered.shape[0]):
+        entry, kind = maps.collateral[b, j], maps.sale_kind[b, j]
+        if entry < 0:
+            continue
+        issuer = math.exp(log_fundamental[maps.entry_asset[entry]])
+        if kind == REDEEM:
+            offered[j] = issuer
+        elif kind == BACKSTOP:
+            fair = issuer if maps.is_pegged[maps.entry_asset[entry]] else index[entry]
+            offered[j] = (1.0 - rules.discount[entry]) * fair
+        else:
+            shares = routes(maps, gate_open, filled, b, j)
+            for m in range(price.shape[0]):
+                offered[j] += shares[m] * price[m]
+    return offered
+
+
+def fill_off_book(maps: Maps, rules: Rules, history: History, t: int) -> None:
+    """Sales to an issuer and to backstop buyers as far as these take them, pro rata."""
+    orders = history.collateral_sold[t]
+    books, buckets = orders.shape[1], orders.shape[2]
+    for p in range(maps.pegged.shape[0]):
+        wanted = 0.0
+        for b in range(books):
+            for j in range(orders.shape[0]):
+                if is_sold_to(maps, REDEEM, -1, maps.pegged[p], b, j):
+                    for k in range(buckets):
+                        wanted += orders[j, b, k] * rules.collateral[j, b, k]
+        capacity = rules.redemption_capacity[p] * maps.step
+        share = capacity / wanted if wanted > capacity else 1.0
+        history.redeemed[t, p] = wanted * share
+        for b in range(books):
+            for j in range(orders.shape[0]):
+                if is_sold_to(maps, REDEEM, -1, maps.pegged[p], b, j):
+                    for k in range(buckets):
+                        orders[j, b, k] *= share
+    offered, share = np.zeros(maps.entry_asset.shape[0]), np.ones(maps.entry_asset.shape[0])
+    for entry in range(share.shape[0]):
+        fair = history.index[t, entry]
+        if maps.is_pegged[maps.entry_asset[entry]]:
+            fair = math.exp(history.log_fundamental[t, maps.entry_asset[entry]])
+        offered[entry] = (1.0 - rules.discount[entry]) * fair
+    for entry in range(share.shape[0]):
+        asset, venue = maps.entry_asset[entry], maps.entry_venue[entry]
+        wanted = 0.0
+        for b in range(books):
+            for j in range(orders.shape[0]):
+                if is_sold_to(maps, BACKSTOP, venue, asset, b, j):
+                    for k in range(buckets):
+                        units = orders[j, b, k] * rules.collateral[j, b, k]
+                        wanted += units * offered[maps.collateral[b, j]]
+        capacity = rules.backstop_capacity[entry] * maps.step
+        if wanted > capacity:
+            share[entry] = capacity / wanted
+    for b in range(books):
+        for j in range(orders.shape[0]):
+            if maps.collateral[b, j] >= 0 and maps.sale_kind[b, j] == BACKSTOP:
+                for k in range(buckets):
+                    orders[j, b, k] *= share[maps.collateral[b, j]]
+
+
+def is_sold_to(maps: Maps, kind: int, venue: int, asset: int, b: int, j: int) -> bool:
+    """Whether a collateral slot is of an asset (on a venue, or any: -1) and goes to a buyer."""
+    entry = maps.collateral[b, j]
+    if entry < 0 or maps.sale_kind[b, j] != kind or maps.entry_asset[entry] != asset:
+        return False
+    return venue < 0 or maps.entry_venue[entry] == venue
+
+
 def collateral_orders(
     maps: Maps,
     rules: Rules,
     state: State,
     index: np.ndarray,
     mark: np.ndarray,
-    sale_price: np.ndarray,
+    offered: np.ndarray,
+    gate_open: np.ndarray,
     due: bool,
     equity: float,
     maintenance: float,
@@ -105,7 +230,11 @@ def collateral_orders(
     """Fraction of each starting collateral that a cohort sells [Jc]; `cash` is after its perps."""
     sold = np.zeros(maps.collateral.shape[1])
     if due:
-        worth = collateral_value(maps, rules, state, sale_price, b, k)
+        worth = 0.0
+        for j in range(sold.shape[0]):
+            if maps.collateral[b, j] >= 0 and can_sell(maps, rules, gate_open, b, j):
+                units = state.collateral_left[j, b, k] * rules.collateral[j, b, k]
+                worth += units * offered[j]
         amount = worth
         if not state.taken_over[b, k]:
             amount = cash_to_raise(
@@ -114,9 +243,12 @@ def collateral_orders(
         share = min(1.0, amount / worth) if worth > 0.0 else 0.0
         for j in range(sold.shape[0]):
             left = state.collateral_left[j, b, k]
-            if maps.collateral[b, j] < 0:
+            if maps.collateral[b, j] < 0 or not can_sell(maps, rules, gate_open, b, j):
                 continue
             sold[j] = min(share * left, pace_of(maps, rules, b))
+            if maps.is_loan[b] and maps.is_targeting[b] and not state.taken_over[b, k]:
+                wanted = fraction_to_shed(maps, rules, state, index, mark, b, k)
+                sold[j] = min(left, wanted, pace_of(maps, rules, b))
             if sold[j] > 0.0 and left - sold[j] < SMALLEST:
                 sold[j] = left
     if maps.is_hedged[b]:
@@ -230,7 +362,9 @@ def fill_collateral(
     filled[:] = 1.0
     if feedback == 0.0:
         return
-    wanted = collateral_units(maps, rules, orders, filled)
+    gate_open = history.gate_open[t]
+    wanted = collateral_units(maps, rules, gate_open, orders, filled)
+    whole = np.ones(filled.shape[0])
     for m in range(liquidity.shape[0]):
         if not maps.market_is_perp[m]:
             y = state.displacement[m]
@@ -242,26 +376,25 @@ def fill_collateral(
     for j in range(orders.shape[0]):
         for b in range(orders.shape[1]):
             if maps.collateral[b, j] >= 0:
-                missing = 0.0
+                shares, missing = routes(maps, gate_open, whole, b, j), 0.0
                 for m in range(filled.shape[0]):
-                    missing += maps.sale_shares[maps.collateral[b, j], m] * (1.0 - filled[m])
+                    missing += shares[m] * (1.0 - filled[m])
                 for k in range(orders.shape[2]):
                     orders[j, b, k] *= 1.0 - missing
 
 
 def collateral_units(
-    maps: Maps, rules: Rules, orders: np.ndarray, filled: np.ndarray
+    maps: Maps, rules: Rules, gate_open: np.ndarray, orders: np.ndarray, filled: np.ndarray
 ) -> np.ndarray:
     """Units of collateral sold on each book [M], shared as what each took."""
-    units, shares = np.zeros(filled.shape[0]), shares_taken(maps, filled)
+    units = np.zeros(filled.shape[0])
     for j in range(orders.shape[0]):
         for b in range(orders.shape[1]):
-            entry = maps.collateral[b, j]
-            if entry >= 0:
+            if maps.collateral[b, j] >= 0:
+                shares = routes(maps, gate_open, filled, b, j)
                 for k in range(orders.shape[2]):
                     for m in range(units.shape[0]):
-                        held = rules.collateral[j, b, k]
-                        units[m] += orders[j, b, k] * held * shares[entry, m]
+                        units[m] += orders[j, b, k] * rules.collateral[j, b, k] * shares[m]
     return units
 
 
@@ -292,7 +425,7 @@ def settle_collateral(
     maps: Maps,
     rules: Rules,
     state: State,
-    average_sale: np.ndarray,
+    received: np.ndarray,
     due: bool,
     sold: np.ndarray,
     b: int,
@@ -300,10 +433,9 @@ def settle_collateral(
 ) -> None:
     """Books the sold collateral of a cohort; the fee, if it is due, goes to its venue's fund."""
     for j in range(sold.shape[0]):
-        entry = maps.collateral[b, j]
-        if entry < 0:
+        if maps.collateral[b, j] < 0:
             continue
-        proceeds = sold[j] * rules.collateral[j, b, k] * average_sale[entry]
+        proceeds = sold[j] * rules.collateral[j, b, k] * received[j]
         fee = rules.collateral_fee[b] * proceeds if due else 0.0
         state.cash[b, k] += proceeds - fee
         state.fund[maps.book_venue[b]] += fee
@@ -370,7 +502,12 @@ def cross_venue_trade(
 
 
 def redemption_trade(
-    maps: Maps, rules: Rules, state: State, depth: np.ndarray, gate_open: np.ndarray
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    depth: np.ndarray,
+    gate_open: np.ndarray,
+    redeemed: np.ndarray,
 ) -> None:
     """A discounted pegged asset is bought at open venues and redeemed, as capacity allows."""
     y = state.displacement
@@ -382,7 +519,8 @@ def redemption_trade(
                 wanted += opened * max(0.0, y[m]) * depth[m]
         if wanted == 0.0:
             continue
-        share = min(1.0, rules.redemption_capacity[p] * maps.step / wanted)
+        left = max(0.0, rules.redemption_capacity[p] * maps.step - redeemed[p])
+        share = min(1.0, left / wanted)
         for m in range(y.shape[0]):
             if maps.market_asset[m] == maps.pegged[p] and not maps.market_is_perp[m]:
                 y[m] -= share * gate_open[maps.market_venue[m]] * max(0.0, y[m])

@@ -14,6 +14,8 @@ import numpy as np
 INDEX, LAST, MEDIAN = 0, 1, 2
 LAWS = {"fixed": 0, "normal": 1, "lognormal": 2, "generalised_pareto": 3}
 LINEAR, SQRT, PROFILE = 0, 1, 2
+BOOKS, REDEEM, BACKSTOP, HOLD = 0, 1, 2, 3
+SALES = {"market": BOOKS, "spread": BOOKS, "redeem": REDEEM, "backstop": BACKSTOP, "hold": HOLD}
 IMPACTS = {"linear": LINEAR, "sqrt": SQRT, "profile": PROFILE}
 MARKS = {"": -1, "index": INDEX, "last": LAST, "median": MEDIAN}
 
@@ -30,12 +32,16 @@ class Maps(NamedTuple):
     sources: np.ndarray  # [I, S]
     references: np.ndarray  # [I, references]
     reference_shares: np.ndarray  # [I, references]
-    sale_shares: np.ndarray  # [I, M]
+    entry_venue: np.ndarray  # [I]
+    sale_shares: np.ndarray  # [I, M] on the venue's own books
+    route_shares: np.ndarray  # [B, Jc, M] where it is sold, all gates open
+    sale_kind: np.ndarray  # [B, Jc]
     book_venue: np.ndarray  # [B]
     perps: np.ndarray  # [B, Jp]
     collateral: np.ndarray  # [B, Jc]
     is_hedged: np.ndarray  # [B] bool
     is_target: np.ndarray  # [B] bool
+    is_targeting: np.ndarray  # [B] bool
     is_loan: np.ndarray  # [B] bool
     perp_index: np.ndarray  # [M]
     mark_kind: np.ndarray  # [M]
@@ -104,6 +110,9 @@ class Rules(NamedTuple):
     arbitrage_half_life: np.ndarray  # [groups]
     arbitrage_capital: np.ndarray  # [groups]
     redemption_capacity: np.ndarray  # [pegged]
+    discount: np.ndarray  # [I]
+    backstop_capacity: np.ndarray  # [I]
+    pause: np.ndarray  # [I]
     fund: np.ndarray  # [V]
     adl: np.ndarray  # [V]
     queue: np.ndarray  # [V] 1 where winners are ranked
@@ -173,6 +182,18 @@ def maps_of(layout: Any) -> Maps:
     for entry, sales in enumerate(layout.sales):
         for market, share in sales:
             sale_shares[entry, market] += share
+    slots = max(len(book.collateral) for book in layout.books)
+    sale_kind = np.zeros((len(layout.books), slots), np.int64)
+    route_shares = np.zeros((len(layout.books), slots, len(layout.markets)))
+    for b, book in enumerate(layout.books):
+        for j, entry in enumerate(book.collateral):
+            kind = book.sales[j] if book.sales else "market"
+            sale_kind[b, j] = SALES[kind]
+            if kind == "market":
+                route_shares[b, j] = sale_shares[entry]
+            elif kind == "spread":
+                for market, share in layout.spread_sales[entry]:
+                    route_shares[b, j, market] += share
     is_pegged = np.zeros(len(layout.assets), bool)
     is_pegged[list(layout.pegged)] = True
     return Maps(
@@ -185,12 +206,16 @@ def maps_of(layout: Any) -> Maps:
         sources=padded([i.sources for i in layout.indices]),
         references=padded([i.references for i in layout.indices]),
         reference_shares=padded([i.reference_shares for i in layout.indices], 0, np.float64),
+        entry_venue=integers([i.venue for i in layout.indices]),
         sale_shares=sale_shares,
+        route_shares=route_shares,
+        sale_kind=sale_kind,
         book_venue=integers([b.venue for b in layout.books]),
         perps=padded([b.perps for b in layout.books]),
         collateral=padded([b.collateral for b in layout.books]),
         is_hedged=np.array([b.hedged for b in layout.books], bool),
         is_target=np.array([b.target for b in layout.books], bool),
+        is_targeting=np.array([b.targeting for b in layout.books], bool),
         is_loan=np.array([not b.perps for b in layout.books], bool),
         perp_index=integers(layout.perp_index),
         mark_kind=integers([MARKS[kind] for kind in layout.mark_kinds]),
@@ -231,6 +256,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
     off = types.SimpleNamespace(strength=None, normal=None, smoothing=None, least=None)
     thinning = policies.thinning or off
     entries, markets = index.floor.shape[0], impact.depth.shape[0]
+    sales = policies.sales
     return Rules(
         position=floats(books.position[..., policy]),
         entry=floats(books.entry[..., 0, policy]),
@@ -271,6 +297,9 @@ def rules_of(policies: Any, policy: int) -> Rules:
         arbitrage_half_life=floats(healing.arbitrage_half_life[..., policy]),
         arbitrage_capital=floats(healing.arbitrage_capital[..., policy]),
         redemption_capacity=floats(healing.redemption_capacity[..., policy]),
+        discount=given(sales and sales.discount, policy, entries),
+        backstop_capacity=given(sales and sales.capacity, policy, entries),
+        pause=given(sales and sales.pause, policy, entries) * (sales is not None),
         fund=floats(policies.backstop.fund[..., policy]),
         adl=floats(policies.backstop.adl[..., policy]),
         queue=given(policies.backstop.queue, policy, policies.backstop.adl.shape[0], fill=0.0),
@@ -369,6 +398,8 @@ class History(NamedTuple):
     price_impact: np.ndarray  # [T, M] price after stage 7
     average_price: np.ndarray  # [T, M]
     filled: np.ndarray  # [T, M] share of the sell orders that the book took
+    received: np.ndarray  # [T, Jc, B] what a unit of collateral brings
+    redeemed: np.ndarray  # [T, pegged] units redeemed for cohorts
     fill_gap: np.ndarray  # [T] nearness to a threshold of fills, for comparisons
     is_unfilled: np.ndarray  # [T] 1 where any order was not filled whole
     displacement_healed: np.ndarray  # [T, M] y after stage 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from deleverage.policy import (
@@ -17,6 +18,7 @@ from deleverage.policy import (
     MarginRules,
     Policy,
     Reporting,
+    SaleRules,
     ThinningRules,
     TopUpRules,
 )
@@ -520,8 +522,32 @@ def random_world(
 IMPACTS = {4: "profile", 6: "sqrt", 7: "profile", 9: "sqrt", 10: "profile"}
 """Impact kinds of markets that are not linear."""
 
+LIKE = (2, 3, 0, 2, 4, 0)
+"""Books of the random layout that every-kind worlds hold once more, under other kinds."""
+
 FULL_LAYOUT = dataclasses.replace(
     RANDOM_LAYOUT,
+    books=(
+        *(
+            dataclasses.replace(book, collateral=(6,)) if book.is_loan else book
+            for book in RANDOM_LAYOUT.books
+        ),
+        Book(0, perps=(), collateral=(6,), targeting=True),
+        Book(1, perps=(10, 11), collateral=(4,), targeting=True),
+        Book(0, perps=(9,), collateral=(1, 2), sales=("spread", "redeem")),
+        Book(0, perps=(), collateral=(2,), sales=("redeem",)),
+        Book(1, perps=(10, 11), collateral=(4,), sales=("backstop",)),
+        Book(0, perps=(9,), collateral=(1, 2), sales=("backstop", "hold"), target=True),
+    ),
+    spread_sales=(
+        ((0, 0.5), (1, 0.2), (2, 0.3)),
+        ((3, 0.4), (4, 0.3), (5, 0.3)),
+        ((6, 0.5), (7, 0.5)),
+        ((0, 0.3), (1, 0.4), (2, 0.3)),
+        ((6, 0.6), (7, 0.4)),
+        ((8, 1.0),),
+        ((6, 0.5), (7, 0.5)),
+    ),
     markets=tuple(
         dataclasses.replace(market, impact=IMPACTS.get(number, "linear"))
         for number, market in enumerate(RANDOM_LAYOUT.markets)
@@ -530,10 +556,6 @@ FULL_LAYOUT = dataclasses.replace(
     indices=(
         *RANDOM_LAYOUT.indices,
         IndexEntry(0, USDE, sources=(7, 6), references=(7,), reference_shares=(1.0,)),
-    ),
-    books=tuple(
-        dataclasses.replace(book, collateral=(6,)) if book.is_loan else book
-        for book in RANDOM_LAYOUT.books
     ),
     sales=(*RANDOM_LAYOUT.sales, ((6, 1.0),)),
     delay_steps=5,
@@ -584,6 +606,20 @@ def full_impact(rng: np.random.Generator, impact: ImpactRules) -> ImpactRules:
     )
 
 
+def with_more_books(policy: Policy) -> Policy:
+    """The books of `LIKE` once more, last; market makers take their perps."""
+    places = [*range(len(RANDOM_LAYOUT.books)), *LIKE]
+    by_book = ("books", "margin", "baseline_margin", "top_up", "liquidation")
+    more = {
+        part: jax.tree.map(lambda leaf: leaf[..., places, :, :], getattr(policy, part))
+        for part in by_book
+    }
+    entry = more["books"].entry.copy()
+    entry[:, -len(LIKE) :] += 0.003  # else they tie with whom they are like
+    more["books"] = dataclasses.replace(more["books"], entry=entry)
+    return dataclasses.replace(policy, **more)
+
+
 def full_world(
     seed: int, policies: int = 3, law: str = "generalised_pareto"
 ) -> tuple[World, Policy]:
@@ -592,13 +628,20 @@ def full_world(
     rng = np.random.default_rng([seed, policies, 1])
     world = dataclasses.replace(world, layout=FULL_LAYOUT)
     queue = rng.choice([0.0, 1.0], policy.backstop.adl.shape)
-    return world, dataclasses.replace(
+    entries = (len(FULL_LAYOUT.indices), policies)
+    policy = dataclasses.replace(
         policy,
         impact=full_impact(rng, policy.impact),
         index=full_index(rng, policy.index),
         thinning=full_thinning(rng, policy.impact),
         backstop=dataclasses.replace(policy.backstop, queue=queue),
+        sales=SaleRules(
+            discount=rng.uniform(0.0, 0.1, entries),
+            capacity=rng.choice([0.0, 1.0, 30.0], entries),
+            pause=rng.choice([0.0, 1.0], entries),
+        ),
     )
+    return world, with_more_books(policy)
 
 
 def random_draws(world: World, paths: int, seed: int) -> Draws:

@@ -69,6 +69,14 @@ class LiquidationRules(eqx.Module):
     collateral_fee: Any  # [B, 1, policy] of collateral sold, to the fund
 
 
+class SaleRules(eqx.Module):
+    """Where collateral is sold other than on order books, by index entry."""
+
+    discount: Any  # [I, policy] that a backstop buyer gets off the redemption or index price
+    capacity: Any  # [I, policy] USD millions per minute that backstop buyers pay at most
+    pause: Any  # [I, policy] 1 where nothing is sold while the venue's gate is shut
+
+
 class ImpactRules(eqx.Module):
     """Order books."""
 
@@ -128,3 +136,4 @@ class Policy(eqx.Module):
     backstop: BackstopRules
     reporting: Reporting
     thinning: ThinningRules | None = None  # None: off in every policy
+    sales: SaleRules | None = None  # None: all collateral goes to books, gates or not

@@ -53,7 +53,9 @@ class Book:
     perps: tuple[int, ...]  # market of each perp slot
     collateral: tuple[int, ...]  # index entry of each collateral slot
     hedged: bool = False  # collateral slot 0 is the spot leg of the short in perp slot 0
-    target: bool = False  # liquidation kind: False `close`, True `target`
+    target: bool = False  # liquidation kind `target`; neither this nor the next: `close`
+    targeting: bool = False  # liquidation kind `targeting`
+    sales: tuple[str, ...] = ()  # of each collateral slot; (): all "market"
 
     @property
     def is_loan(self) -> bool:
@@ -85,6 +87,7 @@ class Layout:
     window_steps: int  # steps in the sliding window of `peak_window_share`
     thresholds: tuple[float, ...] = (0.99, 0.95, 0.90)
     delay_steps: int = 0  # longest delay of a redemption price in any policy
+    spread_sales: tuple[tuple[tuple[int, float], ...], ...] = ()  # as `sales`, on all venues
 
 
 class Macro(eqx.Module):

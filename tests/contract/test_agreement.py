@@ -107,7 +107,9 @@ def is_tie(
                 sales = reference.reference_outcomes.forced_sales(
                     rows, rules, record, t, b, k, history["price"][t]
                 )
-                forced[t] += sales.sum()
+                forced[t] += sales.sum() + reference.reference_outcomes.forced_off_book(
+                    rows, rules, record, t, b, k, history["price"][t]
+                )
     windows = np.array(
         [forced[max(0, t - layout.window_steps + 1) : t + 1].sum() for t in range(layout.steps)]
     )

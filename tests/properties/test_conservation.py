@@ -113,6 +113,45 @@ def test_collateral_leaves_only_by_sales(dtype, seed):
 
 
 @precisions
+@settings(max_examples=10)
+@given(seed=seeds)
+def test_issuers_and_backstops_pay_for_what_leaves_off_the_books(dtype, seed):
+    # every kind of sale and of book: what no order book took went to an issuer or a backstop
+    world, policies = worlds.full_world(seed)
+    layout, policy = world.layout, kernel.single(policies)
+    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
+    before, after, flows = kernel.trajectory(layout, policy, inputs, dtype=dtype)
+    error = kernel.rounding(layout, dtype) * kernel.gross_exposure(policy)[0]
+    off = flows.off_book
+    spot = np.array([not market.is_perp for market in layout.markets])
+    sales = (flows.spot_units_sold * flows.average_price)[:, spot].sum(axis=1)
+    paid_in = flows.topped_up.sum(axis=1) + sales + off.proceeds.sum(axis=1)
+    paid_in = paid_in + flows.losses.unabsorbed_loss.sum(axis=1)
+    change = wealth(policy, after) - wealth(policy, before)
+    assert np.abs(change - paid_in).max() <= error
+
+    left = (before.accounts.collateral - after.accounts.collateral).sum(axis=(1, 2, 3))
+    bought = flows.spot_units_sold[:, spot].sum(axis=1) + (off.redeemed + off.taken).sum(axis=1)
+    assert np.abs(left - bought).max() <= error
+    for units in (off.redeemed, off.taken):
+        assert units.min() >= 0.0
+    redeemed = np.zeros((layout.steps, len(layout.pegged), PATHS))
+    for entry, index in enumerate(layout.indices):
+        if index.asset in layout.pegged:
+            redeemed[:, layout.pegged.index(index.asset)] += off.redeemed[:, entry]
+    assert (redeemed <= policy.healing.redemption_capacity * layout.step + error).all()
+    paid = off.taken * off.backstop_price
+    assert (paid <= policy.sales.capacity * layout.step + error).all()
+
+    kinds = [(j, b, k) for b, book in enumerate(layout.books) for j, k in enumerate(book.sales)]
+    held = [(j, b) for j, b, kind in kinds if kind == "hold"]
+    assert held
+    for j, b in held:
+        kept = after.accounts.collateral[:, j, b] == before.accounts.collateral[0, j, b]
+        assert kept.all()
+
+
+@precisions
 @settings(max_examples=25)
 @given(seed=seeds)
 def test_fractions_and_budgets_only_shrink_and_nothing_turns_negative(dtype, seed):

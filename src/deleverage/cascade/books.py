@@ -13,6 +13,16 @@ from deleverage.cascade.primitives import column_wise
 from deleverage.policy import Books, LiquidationRules, MarginRules, Policy, TopUpRules
 from deleverage.world import Layout
 
+BOOKS, REDEEM, BACKSTOP, HOLD = range(4)
+SALE_KINDS = {
+    "market": BOOKS,
+    "spread": BOOKS,
+    "redeem": REDEEM,
+    "backstop": BACKSTOP,
+    "hold": HOLD,
+}
+"""What becomes of collateral that is to be sold."""
+
 
 class Facts(eqx.Module):
     """What the books are, shaped like everything of books: `[..., book, 1, 1, 1]`.
@@ -23,14 +33,18 @@ class Facts(eqx.Module):
     market: Any  # [Jp, B] row of a perp slot's market
     underlying: Any  # [Jp, B] index entry of its underlying
     collateral: Any  # [Jc, B] index entry of a collateral slot
-    sale_market: Any  # [Jc, Q, B] books that a sale is shared over
-    sale_share: Any  # [Jc, Q, B] their shares, 0 where there are fewer
+    sale_market: Any  # [Jc, Q, B] the venue's own books of a collateral slot
+    sale_share: Any  # [Jc, Q, B] what it is worth on each, 0 where there are fewer
+    route_market: Any  # [Jc, Q, B] books that it is sold on, if not these; else None
+    route_share: Any  # [Jc, Q, B] what goes to each; 0: none does
+    sale_kind: Any  # [Jc, B] `BOOKS`, `REDEEM`, `BACKSTOP` or `HOLD`
     asset: Any  # [Jc, B]
     pegged: Any  # [Jc, B] bool
     venue: Any  # [B]
     loan: Any  # [B] bool: holds no perp, so that its collateral is what is liquidated
     hedged: Any  # [B] bool
     target: Any  # [B] bool: liquidation kind
+    targeting: Any  # [B] bool: the same
 
 
 class BookRules(eqx.Module):
@@ -44,6 +58,8 @@ class BookRules(eqx.Module):
     liquidation: LiquidationRules
     any_hedged: bool = eqx.field(static=True)
     any_target: bool = eqx.field(static=True)
+    any_targeting: bool = eqx.field(static=True)
+    any_off_book: bool = eqx.field(static=True)
 
 
 def rules_of(layout: Layout, facts: Facts, policy: Policy) -> BookRules:
@@ -57,6 +73,8 @@ def rules_of(layout: Layout, facts: Facts, policy: Policy) -> BookRules:
         liquidation=policy.liquidation,
         any_hedged=any(book.hedged for book in layout.books),
         any_target=any(book.target for book in layout.books),
+        any_targeting=any(book.targeting for book in layout.books),
+        any_off_book=any({"redeem", "backstop"} & set(book.sales) for book in layout.books),
     )
 
 
@@ -67,44 +85,87 @@ def facts_of(layout: Layout) -> Facts:
     held = padded([book.collateral for book in books])
     assets = np.array([index.asset for index in layout.indices], np.int32)[held]
     sales = [[layout.sales[entry] for entry in book.collateral] for book in books]
-    most = max((len(sale) for slots in sales for sale in slots), default=1)
-    sale_market = np.zeros((len(held), most, len(books)), np.int32)
-    sale_share = np.zeros(sale_market.shape)
-    for b, slots in enumerate(sales):
-        for j, sale in enumerate(slots):
-            for q, (market, share) in enumerate(sale):
-                sale_market[j, q, b], sale_share[j, q, b] = market, share
+    kinds = [book.sales or ("market",) * len(book.collateral) for book in books]
+    sale_kind = np.zeros((len(held), len(books)), np.int32)
+    for b, slots in enumerate(kinds):
+        sale_kind[: len(slots), b] = [SALE_KINDS[kind] for kind in slots]
+    routes = [
+        [_route(layout, entry, kind) for entry, kind in zip(book.collateral, slots, strict=True)]
+        for book, slots in zip(books, kinds, strict=True)
+    ]
+    sale_market, sale_share = _sales_table(sales, len(held))
+    route_market, route_share = None, None
+    if routes != sales:
+        route_market, route_share = _sales_table(routes, len(held))
     facts = Facts(
         market=padded([book.perps for book in books]),
         underlying=padded(underlying),
         collateral=held,
         sale_market=sale_market,
         sale_share=sale_share,
+        route_market=route_market,
+        route_share=route_share,
+        sale_kind=sale_kind,
         asset=assets,
         pegged=np.isin(assets, layout.pegged),
         venue=np.array([book.venue for book in books], np.int32),
         loan=np.array([book.is_loan for book in books]),
         hedged=np.array([book.hedged for book in books]),
         target=np.array([book.target for book in books]),
+        targeting=np.array([book.targeting for book in books]),
     )
-    return Facts(*(column_wise(fact[..., None]) for fact in vars(facts).values()))
+    columns = (
+        None if fact is None else column_wise(fact[..., None]) for fact in vars(facts).values()
+    )
+    return Facts(*columns)
 
 
-def shared_sales(facts: Facts) -> list[list[tuple[Any, Any]]]:
-    """Of each collateral slot, the books that a sale goes to and the share of each."""
+def _route(layout: Layout, entry: int, kind: str) -> tuple[tuple[int, float], ...]:
+    """Books that collateral of a kind is sold on, while all gates are open."""
+    if SALE_KINDS[kind] != BOOKS:
+        return ()
+    return layout.spread_sales[entry] if kind == "spread" else layout.sales[entry]
+
+
+def _sales_table(
+    sales: list[list[tuple[tuple[int, float], ...]]], slots: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Markets and shares, `[slot, book on the market, book]`."""
+    most = max((len(sale) for row in sales for sale in row), default=1)
+    market = np.zeros((slots, most, len(sales)), np.int32)
+    share = np.zeros(market.shape)
+    for b, row in enumerate(sales):
+        for j, sale in enumerate(row):
+            for q, (place, part) in enumerate(sale):
+                market[j, q, b], share[j, q, b] = place, part
+    return market, share
+
+
+def own_shares(facts: Facts) -> list[list[tuple[Any, Any]]]:
+    """Of each collateral slot, its venue's books and the share of each in what it is worth."""
     slots = zip(facts.sale_market, facts.sale_share, strict=True)
+    return [list(zip(*slot, strict=True)) for slot in slots]
+
+
+def sale_routes(facts: Facts) -> list[list[tuple[Any, Any]]]:
+    """Of each collateral slot, the books that a sale goes to and the share of each."""
+    if facts.route_market is None:
+        return own_shares(facts)
+    slots = zip(facts.route_market, facts.route_share, strict=True)
     return [list(zip(*slot, strict=True)) for slot in slots]
 
 
 def _with_slots_of(books: Books, facts: Facts) -> Facts:
     """Facts with as many slots, and of the same float type, as the positions."""
     counts = dict.fromkeys(("market", "underlying"), books.position.shape[0])
-    counts |= dict.fromkeys(
-        ("collateral", "asset", "pegged", "sale_market", "sale_share"), books.collateral.shape[0]
-    )
+    pledged = ("collateral", "asset", "pegged", "sale_market", "sale_share", "sale_kind")
+    if facts.route_market is not None:
+        pledged += ("route_market", "route_share")
+    counts |= dict.fromkeys(pledged, books.collateral.shape[0])
     slots = {name: _lengthened(getattr(facts, name), count) for name, count in counts.items()}
-    shares = jnp.asarray(slots.pop("sale_share"), books.cash.dtype)
-    return replace(facts, sale_share=shares, **slots)
+    for name in {"sale_share", "route_share"} & slots.keys():
+        slots[name] = jnp.asarray(slots[name], books.cash.dtype)
+    return replace(facts, **slots)
 
 
 def _lengthened(table: np.ndarray, count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.books import BookRules, shared_sales
+from deleverage.cascade.books import BookRules, sale_routes
 from deleverage.cascade.impact import OrderBooks, with_rows
 from deleverage.cascade.margin_call import MarginCall
 from deleverage.cascade.once import once
@@ -24,7 +24,8 @@ from deleverage.cascade.primitives import (
     to_slot,
     total,
 )
-from deleverage.cascade.trading import CollateralOrders, PerpOrders, filled_sales
+from deleverage.cascade.sales import filled_sales
+from deleverage.cascade.trading import CollateralOrders, PerpOrders
 from deleverage.cascade.worklist import Drive, visit
 
 LEAST_ROOM = 1e-4
@@ -123,7 +124,7 @@ def fill_collateral_orders(
     filled = fills.sells
 
     def fill(part: Part, sold: Array) -> list[Array]:
-        slots = zip(part.take(sold), shared_sales(part.take(rules.facts)), strict=True)
+        slots = zip(part.take(sold), sale_routes(part.take(rules.facts)), strict=True)
         # less what is not taken: shares that sum to 1 but for rounding must leave nothing behind
         return [
             units * (1 - total([share * (1 - to_slot(filled, at)) for at, share in shares]))

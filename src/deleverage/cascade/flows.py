@@ -8,6 +8,7 @@ from jax import Array
 from deleverage.cascade.forced_sales import ForcedSales
 from deleverage.cascade.losses import Losses
 from deleverage.cascade.margin_call import Watched
+from deleverage.cascade.off_book import OffBook
 from deleverage.state import Orders
 
 
@@ -36,4 +37,5 @@ class Flows(eqx.Module):
     losses: Losses
     sales: ForcedSales
     missed_notional: Array  # [column] of cohorts first missed in this step
+    off_book: OffBook | None  # collateral sold to others than order books
     unfilled: Array | None = None  # [column] bool: a book had not enough for its orders

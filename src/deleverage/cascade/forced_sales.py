@@ -7,12 +7,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.books import BookRules, Facts
+from deleverage.cascade.books import BOOKS, BookRules, Facts, sale_routes
 from deleverage.cascade.index import Published
 from deleverage.cascade.margin import assess
 from deleverage.cascade.margin_call import Masks, fair_prices
 from deleverage.cascade.primitives import add_slots, sum_cohorts, to_slot, to_slots, total
-from deleverage.cascade.trading import filled_sales, sale_prices
+from deleverage.cascade.sales import SaleTerms, filled_sales, offered_prices
+from deleverage.cascade.trading import sale_prices
 from deleverage.state import Accounts, Orders
 
 DUST = 1e-6
@@ -32,6 +33,7 @@ class Judged(NamedTuple):
     is_liquidated: Array  # bool: more than dust was sold by force
     perp_notional: list[Array]  # of each slot
     loan_notional: list[list[Array]]  # of each slot, by the book that it is sold on
+    off_book: Array | None  # loans' collateral sold on no book, at the venue's own prices
     long_notional: Array
     proceeds: list[Array]  # of each slot, of all collateral sold
     wrongful_index: Array
@@ -50,7 +52,8 @@ class ForcedSales(NamedTuple):
     wrongful_index: Array
     wrongful_margin: Array
     compensation: Array
-    selling: Array  # positive where a due cohort sold anything
+    selling: Array  # positive where a due cohort sold more than dust
+    off_book: Array  # notional that went to no market
 
 
 def no_sales(markets: int, assets: int, nothing: Array) -> ForcedSales:
@@ -59,7 +62,7 @@ def no_sales(markets: int, assets: int, nothing: Array) -> ForcedSales:
     def rows(count: int) -> Array:
         return jnp.zeros((count, *nothing.shape), nothing.dtype)
 
-    return ForcedSales(nothing, rows(markets), nothing, rows(assets), *[nothing] * 4)
+    return ForcedSales(nothing, rows(markets), nothing, rows(assets), *[nothing] * 5)
 
 
 def seized(facts: Facts, is_due: Array, orders: Orders) -> Seized:
@@ -80,6 +83,7 @@ def judge(
     price: Array,
     average_price: Array,
     filled: Array | None = None,
+    terms: SaleTerms | None = None,
 ) -> Judged:
     """Value the forced sales of some cohorts, and say which were wrongful.
 
@@ -92,6 +96,7 @@ def judge(
         price: Stage-2 prices, `[market, column]`.
         average_price: Of the step's orders.
         filled: Share of the collateral orders that each book took; None: all of them.
+        terms: Of collateral sold off the books; None: none is.
 
     Source: MODEL.md section 2.10.
     """
@@ -104,6 +109,12 @@ def judge(
         for sold, shares in zip(units.loans, filled_sales(facts, filled), strict=True)
     ]
     loan_notional = total([total(slot) for slot in loans])
+    off_book = None
+    if book.any_off_book:
+        own = sale_prices(facts, price)
+        slots = zip(units.loans, facts.sale_kind, own, strict=True)
+        off_book = total([jnp.where(kind == BOOKS, 0, sold * at) for sold, kind, at in slots])
+        loan_notional = loan_notional + off_book
     forced = total(perps) + loan_notional
     sides = zip(book.start.position, perps, strict=True)
     longs = total([jnp.where(position > 0, notional, 0) for position, notional in sides])
@@ -111,23 +122,29 @@ def judge(
     fair = fair_prices(facts, published)
     fails_policy = assess(book.margin, book.start, accounts, fair).is_short_of_margin
     wrongful = is_due & ~accounts.taken_over & ~masks.fails_baseline
+    if book.any_targeting:
+        wrongful &= ~facts.targeting
     wrongly_forced = jnp.where(wrongful, forced, 0)
-    average = sale_prices(facts, average_price, filled)
+    average = offered_prices(facts, average_price, terms, filled)
     sales = list(zip(orders.sold, average, fair.collateral, facts.pegged, strict=True))
     owed = [
         jnp.where(pegged, sold * jnp.maximum(worth - received, 0), 0)
         for sold, received, worth, pegged in sales
     ]
+    traded = total([jnp.abs(closed) for closed in orders.closed]) + total(orders.sold)
+    held = total([jnp.abs(position) for position in book.start.position])
+    held = held + total(book.start.collateral)
     return Judged(
         is_liquidated=total(units.perps) + total(units.loans) > DUST * _starting_units(book),
         perp_notional=perps,
         loan_notional=loans,
+        off_book=off_book,
         long_notional=longs + loan_notional,
         proceeds=[sold * received for sold, received, _, _ in sales],
         wrongful_index=jnp.where(fails_policy, 0, wrongly_forced),
         wrongful_margin=jnp.where(fails_policy, wrongly_forced, 0),
         compensation=jnp.where(wrongful, total(owed), 0),
-        selling=forced + jnp.where(is_due, total(orders.sold), 0),
+        selling=jnp.where(is_due & (traded > DUST * held), traded, 0),
     )
 
 
@@ -146,8 +163,8 @@ def add_units(sales: ForcedSales, units: Seized) -> ForcedSales:
 def add_judged(sales: ForcedSales, facts: Facts, judged: Judged) -> ForcedSales:
     """Add what was judged of some cohorts."""
     by_market = add_slots(sales.notional_by_market, facts.market, judged.perp_notional)
-    for markets, notional in zip(facts.sale_market, judged.loan_notional, strict=True):
-        by_market = add_slots(by_market, markets, notional)
+    for shares, notional in zip(sale_routes(facts), judged.loan_notional, strict=True):
+        by_market = add_slots(by_market, [market for market, _ in shares], notional)
     sums = {
         name: getattr(sales, name) + sum_cohorts(getattr(judged, name))
         for name in (
@@ -158,5 +175,7 @@ def add_judged(sales: ForcedSales, facts: Facts, judged: Judged) -> ForcedSales:
             "selling",
         )
     }
+    if judged.off_book is not None:
+        sums["off_book"] = sales.off_book + sum_cohorts(judged.off_book)
     collateral_sold = add_slots(sales.collateral_sold, facts.asset, judged.proceeds)
     return sales._replace(notional_by_market=by_market, collateral_sold=collateral_sold, **sums)

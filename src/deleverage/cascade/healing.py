@@ -21,6 +21,7 @@ def heal(
     depth: Depth,
     displacement: Array,
     gate_open: Array,
+    redeemed: Array | None = None,
 ) -> Array:
     """Displacements after resilience, basis, cross-venue and redemption arbitrage, in this order.
 
@@ -31,6 +32,7 @@ def heal(
         depth: Of this step.
         displacement: After the orders, `[market, column]`.
         gate_open: `[venue, column]`, 1 open.
+        redeemed: Units that stage 6 has redeemed already, `[pegged, column]`; None: none.
 
     Returns:
         `[market, column]`.
@@ -45,8 +47,16 @@ def heal(
     if layout.arbitrage_groups:
         y = equalise_venues(layout, rules, depth, y, open_here, minutes)
     if layout.pegged:
-        y = redeem_discount(layout, maps, rules.redemption_capacity, depth, y, open_here, minutes)
+        capacity = redemption_capacity(rules, minutes)
+        if redeemed is not None:
+            capacity = jnp.maximum(capacity - redeemed, 0)
+        y = redeem_discount(layout, maps, capacity, depth, y, open_here)
     return y
+
+
+def redemption_capacity(rules: HealingRules, minutes: float) -> Array:
+    """Units that each issuer redeems in a step, for stages 6 and 8, `[pegged, column]`."""
+    return rules.redemption_capacity * minutes
 
 
 def close_basis(
@@ -97,7 +107,6 @@ def redeem_discount(
     depth: Depth,
     y: Array,
     open_here: Array,
-    minutes: float,
 ) -> Array:
     """Buy discounted pegged assets and redeem them with the issuer, never past the peg."""
     is_spot = ~maps.is_perp[:, 0, 0]
@@ -105,7 +114,7 @@ def redeem_discount(
 
     def served(discount: Array, local: Array) -> Array:
         wanted = contract(member, discount * local)
-        return jnp.minimum(1, _or_one(capacity * minutes, wanted))
+        return jnp.minimum(1, _or_one(capacity, wanted))
 
     discount = open_here * jnp.maximum(y, 0)
     return y - contract(member.T, once(served, discount, depth.local)) * discount

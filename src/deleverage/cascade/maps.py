@@ -25,6 +25,7 @@ class Maps:
     quote: np.ndarray  # [M] the market that turns a cross pair into USD; M for the others
     is_perp: np.ndarray  # [M, 1, 1] bool
     index_asset: np.ndarray  # [I]
+    index_venue: np.ndarray  # [I]
     source: np.ndarray  # [S, I] markets, padded with 0 (the weights there are 0)
     reference: np.ndarray  # [N, I] markets, padded with 0
     reference_share: np.ndarray  # [N, I, 1, 1], 0 where padded
@@ -35,6 +36,8 @@ class Maps:
     peg_market: np.ndarray  # [pegs]
     root_books: np.ndarray  # rows of markets of impact kind `sqrt`
     profile_books: np.ndarray  # of kind `profile`
+    any_spread: bool  # collateral that is sold on other venues
+    any_off_book: bool  # collateral that is sold, but on no order book
     facts: Facts
     pledges: np.ndarray  # [B] bool: books with collateral
     stretches: tuple[Stretch, ...]
@@ -45,6 +48,7 @@ def maps_of(layout: Layout) -> Maps:
     """Build the relations of a layout (cached: a layout is hashable)."""
     markets, indices = layout.markets, layout.indices
     references = padded([i.references for i in indices])
+    sales = {kind for book in layout.books for kind in book.sales}
     shares = padded([i.reference_shares for i in indices], float)
     return Maps(
         assets=len(layout.assets),
@@ -54,6 +58,7 @@ def maps_of(layout: Layout) -> Maps:
         quote=_places(len(markets) if m.quote < 0 else m.quote for m in markets),
         is_perp=column_wise(np.array([m.is_perp for m in markets])),
         index_asset=_places(i.asset for i in indices),
+        index_venue=_places(i.venue for i in indices),
         source=padded([i.sources for i in indices]),
         reference=references,
         reference_share=column_wise(shares),
@@ -64,6 +69,8 @@ def maps_of(layout: Layout) -> Maps:
         peg_market=_places(layout.peg_markets),
         root_books=_places(n for n, m in enumerate(markets) if m.impact == "sqrt"),
         profile_books=_places(n for n, m in enumerate(markets) if m.impact == "profile"),
+        any_spread="spread" in sales,
+        any_off_book=bool({"redeem", "backstop"} & sales),
         facts=facts_of(layout),
         pledges=np.array([bool(book.collateral) for book in layout.books]),
         stretches=tuple(stretches(layout)),

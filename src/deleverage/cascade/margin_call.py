@@ -179,7 +179,8 @@ def _call_stretch(
     book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
     facts = book.facts
     margin = assess(book.margin, book.start, mine, marked_prices(facts, published))
-    is_due = margin.is_short_of_margin | (mine.taken_over & has_positions(mine))
+    always = mine.taken_over | facts.targeting if facts.targeting.any() else mine.taken_over
+    is_due = margin.is_short_of_margin | (always & has_positions(mine))
     gate = to_slot(gate_open, facts.venue)
     sells = is_due
     if facts.hedged.any():

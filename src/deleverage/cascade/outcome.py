@@ -41,6 +41,7 @@ class SalesTally(eqx.Module):
     peak_window: Array  # [column]
     peak_time: Array  # [column]
     collateral_sold: Array  # [A, column]
+    off_book: Array  # [column] notional that went to no market
     wrongful_index: Array  # [column]
     wrongful_margin: Array  # [column]
     compensation: Array  # [column]
@@ -82,6 +83,7 @@ def empty_tally(layout: Layout, maps: Maps, columns: tuple[int, int], dtype: Any
             peak_window=none,
             peak_time=none,
             collateral_sold=zeros(len(layout.assets)),
+            off_book=none,
             wrongful_index=none,
             wrongful_margin=none,
             compensation=none,
@@ -136,7 +138,7 @@ def observe(
     gaps = zip(tally.margin_gap, flows.margin_gap, strict=True)
     forgotten = tally.sales.window.at[t % layout.window_steps].set(0)
     before = replace(tally.sales, window=forgotten)
-    add = partial(_add_sales, layout, policy, sales, t)
+    add = partial(_add_sales, layout, maps, policy, sales, t)
     return Tally(
         margin_gap=[jnp.minimum(least, gap) for least, gap in gaps],
         sales=when(drive, flows.any_orders, add, before),
@@ -154,11 +156,19 @@ def observe(
 
 
 def _add_sales(
-    layout: Layout, policy: Policy, sales: ForcedSales, t: Array, tally: SalesTally
+    layout: Layout,
+    maps: Maps,
+    policy: Policy,
+    sales: ForcedSales,
+    t: Array,
+    tally: SalesTally,
 ) -> SalesTally:
     """Add the forced sales of a step; a step without any adds only its zero to the window."""
     by_market = sales.notional_by_market
-    window = tally.window.at[t % layout.window_steps].set(sum_rows(by_market))
+    notional = sum_rows(by_market)
+    if maps.any_off_book:
+        notional = notional + sales.off_book
+    window = tally.window.at[t % layout.window_steps].set(notional)
     window_sum = sum_rows(window)
     is_peak = window_sum > tally.peak_window
     minutes = ((t + 1) * layout.step).astype(by_market.dtype)
@@ -172,6 +182,7 @@ def _add_sales(
         peak_window=jnp.where(is_peak, window_sum, tally.peak_window),
         peak_time=jnp.where(is_peak, minutes, tally.peak_time),
         collateral_sold=tally.collateral_sold + sales.collateral_sold,
+        off_book=tally.off_book + sales.off_book,
         wrongful_index=tally.wrongful_index + sales.wrongful_index,
         wrongful_margin=tally.wrongful_margin + sales.wrongful_margin,
         compensation=tally.compensation + sales.compensation,
@@ -201,6 +212,8 @@ def conclude(
     gap = jnp.min(jnp.concatenate(tally.margin_gap), axis=0)
     sales = tally.sales
     liquidated = sum_rows(sales.liquidated_by_market)
+    if maps.any_off_book:
+        liquidated = liquidated + sales.off_book
     nothing = liquidated == 0
     safe = jnp.where(nothing, 1, liquidated)
     losses = tally.losses

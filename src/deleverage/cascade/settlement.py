@@ -29,6 +29,7 @@ from deleverage.cascade.margin_call import MarginCall, masks_of
 from deleverage.cascade.once import once
 from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import add_cohorts, to_slots, total
+from deleverage.cascade.sales import SaleTerms, offered_prices
 from deleverage.cascade.trading import perp_proceeds, sale_prices
 from deleverage.cascade.worklist import Drive, visit
 from deleverage.policy import Books
@@ -94,6 +95,7 @@ def settle(
     closing_price: Array,
     drive: Drive,
     filled: Array | None = None,
+    terms: SaleTerms | None = None,
 ) -> Settled:
     """Pay the orders at average prices, then credit every due account below zero.
 
@@ -110,6 +112,7 @@ def settle(
         closing_price: After stage 8.
         drive: The paired run counts units alone.
         filled: Share of the collateral orders that each book took; None: all of them.
+        terms: Of collateral sold off the books; None: none is.
 
     Source: MODEL.md sections 2.6, 2.9 (deficits, sweep) and 2.10 (forced sales).
     """
@@ -121,7 +124,7 @@ def settle(
         masks = masks_of(marks)
         facts = book.facts
         paid, fee = perp_proceeds(book, own.closed, average_price)
-        received = worth(own.sold, sale_prices(facts, average_price, filled))
+        received = worth(own.sold, offered_prices(facts, average_price, terms, filled))
         collateral_fee = jnp.where(masks.is_due, book.liquidation.collateral_fee * received, 0)
         after = eqx.tree_at(
             lambda a: (a.cash, a.contracts, a.collateral),
@@ -142,7 +145,9 @@ def settle(
         after, leftover = sweep(after)
         judged = None
         if drive.feedback:
-            judged = judge(book, mine, masks, own, published, price, average_price, filled)
+            judged = judge(
+                book, mine, masks, own, published, price, average_price, filled, terms
+            )
             liquidated = after.liquidated | judged.is_liquidated
             after = eqx.tree_at(lambda a: a.liquidated, after, liquidated)
         units = seized(facts, masks.is_due, own)

@@ -13,13 +13,15 @@ from deleverage.cascade.backstop import absorb
 from deleverage.cascade.books import rules_of
 from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders, in_any
 from deleverage.cascade.flows import Flows
-from deleverage.cascade.healing import heal
+from deleverage.cascade.healing import heal, redemption_capacity
 from deleverage.cascade.impact import OrderBooks, local_depth
 from deleverage.cascade.index import publish
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.margin_call import call_margin, masks_of
+from deleverage.cascade.off_book import fill_off_book
 from deleverage.cascade.once import once
 from deleverage.cascade.prices import log_prices, market_prices
+from deleverage.cascade.sales import sale_terms, with_open_routes
 from deleverage.cascade.settlement import settle
 from deleverage.cascade.thinning import realise, thin
 from deleverage.cascade.trading import executed, place_collateral_orders, place_perp_orders
@@ -69,6 +71,9 @@ def step(
         inputs.t,
     )
 
+    rules = with_open_routes(maps, rules, gate_open)
+    terms = sale_terms(maps, policy.sales, published.index_price, fundamental, gate_open)
+
     # 4 margin
     call = call_margin(maps, rules, state.accounts, published, gate_open, inputs.watched, drive)
 
@@ -84,9 +89,20 @@ def step(
     perp_rise, perp_average = executed(drive, call, order_books, price, perps.units)
     orders = Orders(perps.closed, state.orders.sold)
     spot = place_collateral_orders(
-        rules, perps.accounts, orders, call, published, price, perp_average, minutes, drive
+        rules, perps.accounts, orders, call, published, price, perp_average, minutes, drive, terms
     )
     spot, filled, unfilled_spot = fill_collateral_orders(rules, spot, order_books, call, drive)
+    spot, off_book = fill_off_book(
+        layout,
+        maps,
+        rules,
+        spot,
+        terms,
+        redemption_capacity(policy.healing, minutes),
+        call,
+        minutes,
+        drive,
+    )
     spot_rise, spot_average = executed(drive, call, order_books, price, spot.units)
     orders = Orders(perps.closed, spot.sold)
     average_price = once(partial(jnp.where, maps.is_perp), perp_average, spot_average)
@@ -106,6 +122,7 @@ def step(
             order_books.depth_at(pressed),
             pressed,
             gate_open,
+            None if off_book is None else off_book.redeemed_by_asset(layout, maps),
         )
         closing_price = once(partial(market_prices, maps), fundamental, displacement)
 
@@ -130,6 +147,7 @@ def step(
         closing_price,
         drive,
         filled,
+        terms,
     )
     accounts, markets, fund, losses = absorb(
         maps,
@@ -176,6 +194,7 @@ def step(
         losses=losses,
         sales=settled.sales,
         missed_notional=perps.missed_notional,
+        off_book=off_book,
         unfilled=in_any(unfilled_perps, unfilled_spot),
     )
     return State(accounts, markets, fund, orders, settled.deficit), flows

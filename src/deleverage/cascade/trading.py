@@ -7,16 +7,20 @@ visit only cohorts that have anything to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.books import BookRules, Facts, shared_sales
+from deleverage.cascade.books import BookRules, Facts, own_shares, sale_routes
 from deleverage.cascade.impact import OrderBooks
 from deleverage.cascade.index import Published
-from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
+from deleverage.cascade.liquidation import (
+    collateral_to_sell,
+    perps_to_close,
+    share_to_shed,
+)
 from deleverage.cascade.margin import assess, worth
 from deleverage.cascade.margin_call import MarginCall, marked_prices, masks_of
 from deleverage.cascade.once import once
@@ -24,12 +28,12 @@ from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import (
     add_cohorts,
     add_slots,
-    ratio_or_zero,
     sum_cohorts,
     to_slot,
     to_slots,
     total,
 )
+from deleverage.cascade.sales import SaleTerms, is_sellable, offered_prices
 from deleverage.cascade.top_up import top_up_cash
 from deleverage.cascade.worklist import Drive, visit
 from deleverage.state import Accounts, Orders
@@ -93,7 +97,9 @@ def place_perp_orders(
     def decide(part: Part, accounts: Accounts, rules: BookRules, marks: Array) -> _Decided:
         book, mine, marks = part.take((rules, accounts, marks))
         masks = masks_of(marks)
-        margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
+        prices = marked_prices(book.facts, published)
+        margin = assess(book.margin, book.start, mine, prices)
+        shed = share_to_shed(book, mine, prices) if book.any_targeting else None
         gate = to_slot(gate_open, book.facts.venue)
         added = top_up_cash(book.top_up, mine, margin, masks.is_due, gate, minutes)
         # by stage 4's own word, not by another rounding of it: what a column does is to depend on
@@ -101,7 +107,7 @@ def place_perp_orders(
         added = jnp.where(masks.acts, added, 0)
         first = masks.fails_baseline & ~masks.is_due & ~mine.missed
         return _Decided(
-            closed=perps_to_close(book, mine, margin, masks.is_due, minutes),
+            closed=perps_to_close(book, mine, margin, masks.is_due, minutes, shed),
             added=added,
             cash=mine.cash + added,
             budget=mine.budget - added,
@@ -135,11 +141,12 @@ def place_collateral_orders(
     perp_average: Array,
     minutes: float,
     drive: Drive,
+    terms: SaleTerms | None = None,
 ) -> CollateralOrders:
     """Sell collateral for the cash that is missing once the perps have settled.
 
     Args: as in `place_perp_orders`; `orders` hold the perps closed, `perp_average` is the average
-        price of their orders, `[market, column]`.
+        price of their orders, `[market, column]`; `terms` those of sales off the books, None: none.
 
     Source: MODEL.md section 2.6.
     """
@@ -149,16 +156,20 @@ def place_collateral_orders(
     ) -> list[Array]:
         book, mine, marks, closed = part.take((rules, accounts, marks, closed))
         masks = masks_of(marks)
-        margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
+        prices = marked_prices(book.facts, published)
+        margin = assess(book.margin, book.start, mine, prices)
+        shed = share_to_shed(book, mine, prices) if book.any_targeting else None
         cash = mine.cash + perp_proceeds(book, closed, perp_average)[0]
-        at = sale_prices(book.facts, price)
-        sold = collateral_to_sell(book, mine, margin, masks.is_due, closed, cash, at, minutes)
+        at, sellable = offered_prices(book.facts, price, terms), is_sellable(book.facts, terms)
+        sold = collateral_to_sell(
+            book, mine, margin, masks.is_due, closed, cash, at, minutes, shed, sellable
+        )
         return [jnp.where(masks.sells, units, 0) for units in sold]
 
     def place(part: Part, so_far: CollateralOrders) -> CollateralOrders:
         sold = once(decide, part, accounts, rules, call.marks, orders.closed)
         facts, units = part.take(rules.facts), so_far.units
-        for slot, shares in zip(sold, shared_sales(facts), strict=True):
+        for slot, shares in zip(sold, sale_routes(facts), strict=True):
             for market, share in shares:
                 units = add_cohorts(units, market, slot * share)
         return CollateralOrders(part.put(so_far.sold, sold), units)
@@ -177,32 +188,11 @@ def perp_proceeds(
     return total([units * (price - entry) for units, price, entry in orders]) - fee, fee
 
 
-def filled_sales(
-    facts: Facts, filled: Array | None = None
-) -> list[list[tuple[Any, Array]]]:
-    """Order books and the shares of each collateral slot's sales that they take.
-
-    Args:
-        facts: Of some books.
-        filled: Share of the orders that each order book took, `[market, column]`; None: all.
-    """
-    if filled is None:
-        return shared_sales(facts)
-    slots = []
-    for shares in shared_sales(facts):
-        taken = [share * to_slot(filled, market) for market, share in shares]
-        sold = total(taken)
-        slots.append(
-            [(m, ratio_or_zero(part, sold)) for (m, _), part in zip(shares, taken, strict=True)]
-        )
-    return slots
-
-
-def sale_prices(facts: Facts, price: Array, filled: Array | None = None) -> list[Array]:
-    """Price at which each collateral slot is sold, over the venue's own books."""
+def sale_prices(facts: Facts, price: Array) -> list[Array]:
+    """What each collateral slot is worth on its venue's own books."""
     return [
         total([to_slot(price, market) * share for market, share in shares])
-        for shares in filled_sales(facts, filled)
+        for shares in own_shares(facts)
     ]
 
 

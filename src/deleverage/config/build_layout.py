@@ -49,6 +49,8 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
                 ),
                 hedged=isinstance(spec, HedgedBook),
                 target=rules.liquidation[spec.venue].kind == "target",
+                targeting=rules.liquidation[spec.venue].kind == "targeting",
+                sales=_sale_kinds(rules, spec, on_collateral),
             )
         )
     return Layout(
@@ -80,6 +82,11 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
         step=time.step,
         steps=time.steps,
         draw_step=time.draw_step or time.step,
+        spread_sales=tuple(
+            _sales(names, entry.venue, entry.asset, everywhere=True) for entry in names.indices
+        )
+        if any("spread" in book.sales for book in books)
+        else (),
         window_steps=max(1, round(time.window / time.step)),
         delay_steps=max(one.delay for rules in every for one in rules.index.values())
         if names.indices
@@ -126,7 +133,19 @@ def _index(names: Names, entry: IndexKey, every: list[Rules]) -> IndexEntry:
     )
 
 
-def _sales(names: Names, venue: str, asset: str) -> tuple[tuple[int, float], ...]:
+def _sale_kinds(rules: Rules, spec: BookSpec, assets: Iterable[str]) -> tuple[str, ...]:
+    """Sale kinds of a book's collateral; a spot leg goes with its short, to the venue's books."""
+    if isinstance(spec, HedgedBook):
+        return ()
+    kinds = tuple(rules.sales[spec.venue, asset].kind for asset in assets)
+    return kinds if set(kinds) - {"market"} else ()
+
+
+def _sales(
+    names: Names, venue: str, asset: str, everywhere: bool = False
+) -> tuple[tuple[int, float], ...]:
     labels = names.own_books(venue, asset)
+    if everywhere:
+        labels = labels + names.usd_books_elsewhere(venue, asset)
     total = sum(names.depths[label] for label in labels)
     return tuple((names.markets[label], names.depths[label] / total) for label in labels)

@@ -29,6 +29,7 @@ from deleverage.policy import (
     MarginRules,
     Policy,
     Reporting,
+    SaleRules,
     ThinningRules,
     TopUpRules,
 )
@@ -85,7 +86,23 @@ def build_policy(
             feed_cap=_same(np.minimum(feed / 1e6, NEVER), entries),
             due_at_start=np.array(due, dtype=np.float64),
         ),
+        sales=_sales(entries),
     )
+
+
+def _sales(entries: Sequence[Entry]) -> SaleRules | None:
+    """What is sold elsewhere than on order books; None where nothing is."""
+    if all(sale.is_plain for entry in entries for sale in entry.rules.sales.values()):
+        return None
+    table = np.zeros((3, len(entries[0].layout.indices), len(entries)))
+    for number, entry in enumerate(entries):
+        layout = entry.layout
+        for row, index in enumerate(layout.indices):
+            sale = entry.rules.sales.get((layout.venues[index.venue], layout.assets[index.asset]))
+            if sale is not None:
+                capacity = min(sale.capacity / 1e6, NEVER)
+                table[:, row, number] = sale.discount, capacity, sale.pauses
+    return SaleRules(*table)
 
 
 def _stack(values: Sequence) -> np.ndarray:

@@ -12,6 +12,7 @@ from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
 from deleverage.config.rules import PRODUCTS, IndexRule, IndexTerms
+from deleverage.config.sales import check_sales
 from deleverage.config.scenario import Numeraire, Pegged, Scenario
 from deleverage.config.source import Key
 from deleverage.config.timeline import steps_between
@@ -380,6 +381,7 @@ class Checker:
             self.scope(scope, (*key, "scenario", "depth_factor", scope))
         for venue in entry.liquidation.by_venue:
             self.venue(venue, (*key, "liquidation", "by_venue", venue))
+        check_sales(self, entry, key)
         for venue in entry.backstop:
             self.venue(venue, (*key, "backstop", venue))
         leverage = entry.leverage

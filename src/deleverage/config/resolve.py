@@ -23,6 +23,7 @@ from deleverage.config.rules import (
     MaintenanceTable,
     MaintenanceTiers,
 )
+from deleverage.config.sales import Sale, liquidation_under, sales_under
 
 Lines = tuple[tuple[float, float], ...]
 
@@ -63,6 +64,7 @@ class Rules:
     leverage_cap: Mapping[tuple[str, str], float]  # (venue, asset of a perp)
     loop_cap: Mapping[str, float]
     liquidation: Mapping[str, LiquidationRule]
+    sales: Mapping[tuple[str, str], Sale]  # (venue, asset) of what is accepted as collateral
     fund: Mapping[str, float]  # USD
     adl: Mapping[str, bool | str]  # False, or against which winners
     depth_factor: Mapping[str, float]  # market label -> of all of its depth
@@ -106,8 +108,9 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             for name, spec in venues.items()
         },
         liquidation={
-            name: _liquidation(spec.liquidation, entry, name) for name, spec in venues.items()
+            name: liquidation_under(entry, spec.liquidation, name) for name, spec in venues.items()
         },
+        sales=sales_under(config, entry),
         fund={
             name: _given(entry.backstop, name, "fund", spec.backstop.fund or 0.0)
             for name, spec in venues.items()
@@ -258,13 +261,3 @@ def _own_shares(
             return {pair: weight / sum(given.values()) for pair, weight in given.items()}
     depth = {pair: names.depths[f"{venue}/{pair}/spot"] for pair in names.own_pairs(venue, asset)}
     return {pair: value / sum(depth.values()) for pair, value in depth.items()}
-
-
-def _liquidation(rule: LiquidationRule, entry: PolicySpec, venue: str) -> LiquidationRule:
-    for change in (entry.liquidation, entry.liquidation.by_venue.get(venue)):
-        if change is not None:
-            fields = change.model_fields_set & set(LiquidationRule.model_fields)
-            update = {name: getattr(change, name) for name in fields}
-            update = {name: value for name, value in update.items() if value is not None}
-            rule = rule.model_copy(update=update)
-    return rule

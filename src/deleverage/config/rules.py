@@ -40,7 +40,8 @@ PRODUCTS = ("futures", "loans")
 """What a venue may keep an index of its own for."""
 
 MarkKind = Annotated[str, choice("index", "last", "median")]
-LiquidationKind = Annotated[str, choice("close", "target")]
+LiquidationKind = Annotated[str, choice("close", "target", "targeting")]
+SaleKind = Annotated[str, choice("market", "spread", "redeem", "backstop", "hold")]
 
 
 class Mark(Model):
@@ -253,6 +254,10 @@ class LiquidationChange(Model):
     target: AtLeastOne | None = None  # equity over maintenance that `target` restores
     fee: Share | None = None  # of perp notional
     collateral_fee: Share | None = None
+    collateral_sale: Scoped[SaleKind] | None = None  # where collateral goes
+    backstop_discount: Share | None = None  # off the redemption or index price
+    backstop_capacity: Money | None = None  # USD per minute, of each asset on each venue
+    pause_pegged_while_shut: bool | None = None  # no pegged sales while the venue's gate is shut
 
 
 class LiquidationRule(LiquidationChange):
@@ -263,6 +268,10 @@ class LiquidationRule(LiquidationChange):
     target: AtLeastOne = 1.5
     fee: Share = 0.0
     collateral_fee: Share = 0.0
+    collateral_sale: Scoped[SaleKind] = Field(default_factory=dict)
+    backstop_discount: Share = 0.0
+    backstop_capacity: Money = 0.0
+    pause_pegged_while_shut: bool = False
 
 
 def _adl(value: Any) -> Any:

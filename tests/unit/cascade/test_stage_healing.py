@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deleverage.cascade.healing import heal
+from deleverage.cascade.healing import heal, redemption_capacity
 from deleverage.cascade.impact import local_depth
 
 OPEN = (1.0, 1.0)
@@ -81,6 +81,23 @@ def test_venues_are_pulled_together(case, column, gates, capital, expected):
 def test_a_discount_is_redeemed(case, column, y, gates, capacity, expected):
     after = healed(case, column, [0.0, 0.0, *y, 0.0], gates=gates, redemption_capacity=capacity)
     assert after[2:4] == pytest.approx(expected, abs=1e-7)
+
+
+def test_arbitrage_redeems_what_liquidations_left(case, column):
+    # 6 a minute are 3 a step, of which 1 is gone: 2 of the 12 wanted
+    world = case(impact__depth=100.0, healing__redemption_capacity=6.0)
+    assert redemption_capacity(world.policy.healing, 0.5).ravel() == pytest.approx([3.0])
+    depth = local_depth(world.policy.impact, jnp.zeros((1, 1)))
+    y, gates = column(0.0, 0.0, 0.1, 0.02, 0.0), column(*OPEN)
+    left = [
+        heal(
+            world.layout, world.maps, world.policy.healing, depth, y, gates, column(float(used))
+        )[2:4, 0, 0]
+        for used in (1.0, 3.0, 5.0)
+    ]
+    assert left[0] == pytest.approx([0.1 * 10 / 12, 0.02 * 10 / 12])
+    assert left[1] == pytest.approx([0.1, 0.02])
+    assert left[2] == pytest.approx([0.1, 0.02])
 
 
 def test_each_part_acts_on_what_the_one_before_left(case, column):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deleverage.cascade.impact import execute, local_depth
-from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close
-from deleverage.cascade.margin import Assessment
+from deleverage.cascade.liquidation import collateral_to_sell, perps_to_close, share_to_shed
+from deleverage.cascade.margin import Assessment, SlotPrices
 from deleverage.cascade.parts import Part
 
 MINUTES = 0.5
@@ -166,3 +166,25 @@ def test_slices_end_where_one_order_ends(case, column):
         y, cash = y + float(rise[0, 0, 0]), cash + part * float(average[0, 0, 0])
     assert y == pytest.approx(0.1, rel=1e-5)
     assert cash == pytest.approx(400 * (1 - np.exp(-0.1)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mark", "index", "longs", "shorts", "loans"),
+    [
+        # longs of 100 on 30: (10/3 x (10 + 3) - 10) / 100; loans of 50 on 20: 1.5 x 10%
+        (0.9, 0.9, 1 / 3, 0.0, 0.15),
+        # shorts of 100 on 60 that lose 10 and have grown by 10: (10 + 10/6 x 10) / 100
+        (1.1, 1.0, 0.0, 4 / 15, 0.0),
+    ],
+)
+def test_targeting_sheds_what_holds_leverage(case_of_books, mark, index, longs, shorts, loans):
+    world = case_of_books({"targeting": True})
+    book, accounts = Part().take((world.rules, world.state.accounts))
+    at = [jnp.full((3, 1, 1, 1), price) for price in (index, mark)]
+    shed = share_to_shed(book, accounts, SlotPrices([at[0]], [at[1]]))[:, 0, 0, 0]
+    assert shed == pytest.approx([longs, shorts, loans], rel=1e-5)
+    # and less what is sold already
+    less = eqx.tree_at(lambda a: a.contracts, accounts, [accounts.contracts[0] * 0.9])
+    shed = share_to_shed(book, less, SlotPrices([at[0]], [at[1]]))[:, 0, 0, 0]
+    left = [max(longs - 0.1, 0), max(shorts - 0.1, 0), loans]
+    assert shed == pytest.approx(left, rel=1e-5, abs=1e-7)

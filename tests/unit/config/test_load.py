@@ -191,6 +191,12 @@ LEVERS = {
     "leverage.loop_cap=2": ("leverage", "loop_cap", 2.0),
     "liquidation.kind=target": ("liquidation", "kind", "target"),
     "liquidation.by_venue.others.pace=10%": ("liquidation", "by_venue", "others", "pace", 0.1),
+    "liquidation.collateral_sale=redeem": ("liquidation", "collateral_sale", "*", "redeem"),
+    "liquidation.collateral_sale.USDe@exchange=hold": (
+        *("liquidation", "collateral_sale", "USDe@exchange"),
+        "hold",
+    ),
+    "liquidation.pause_pegged_while_shut=true": ("liquidation", "pause_pegged_while_shut", True),
     "backstop.exchange.fund=1bn": ("backstop", "exchange", "fund", 1e9),
     "backstop.exchange.adl=true": ("backstop", "exchange", "adl", True),
     "marketing.uptake=50%": ("marketing", "uptake", 0.5),
@@ -224,13 +230,20 @@ def test_set_and_sweeps_reach_every_lever(text):
         assert found == wanted
 
 
+AMOUNTS = {
+    *("by_venue", "pace", "target", "fee", "collateral_fee"),
+    *("backstop_discount", "backstop_capacity"),  # of a kind of sale that no sweep of one names
+}
+"""Parts of the liquidation lever that are numbers beside its kinds."""
+
+
 def test_every_lever_is_tried_above():
     from deleverage.config.policies import PolicySpec
 
     tried = {tuple(part for part in path[:2]) for path in LEVERS.values()}
     for name, field in PolicySpec.model_fields.items():
         inner = getattr(field.annotation, "model_fields", {})
-        for lever in set(inner) - {"by_venue", "pace", "target", "fee", "collateral_fee"}:
+        for lever in set(inner) - AMOUNTS:
             assert (name, lever) in tried
         assert name in {first for first, _ in tried}
 

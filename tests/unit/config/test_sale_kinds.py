@@ -1,0 +1,88 @@
+"""Levers of where collateral goes: `liquidation.collateral_sale` and what belongs to it."""
+
+from pathlib import Path
+
+import pytest
+
+from deleverage.config import build, load_config
+from deleverage.errors import ConfigError
+
+SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
+LEVER = "policies.no_parity.liquidation."
+
+
+def built(*values):
+    """The policy `no_parity` with levers set, its books' sale kinds and its rules of sales."""
+    made = build(load_config(SMOKE, [LEVER + value for value in values]))
+    place = list(made.config.entries).index("no_parity")
+    world, policy = next((group[0], group[1]) for group in made.groups if place in group[2])
+    return [book.sales for book in world.layout.books], policy.sales, world.layout
+
+
+def test_by_default_all_collateral_goes_to_the_venues_own_books():
+    kinds, sales, layout = built()
+    assert set(kinds) == {()}
+    assert sales is None
+    assert layout.spread_sales == ()
+
+
+@pytest.mark.parametrize("value", ["redeem", "{USDe: redeem}", "{USDe@exchange: redeem}"])
+def test_a_kind_holds_for_all_assets_or_for_one(value):
+    kinds, sales, _ = built(f"collateral_sale={value}")
+    assert set(kinds) == {(), ("redeem",)}
+    assert sales is not None
+
+
+def test_spread_shares_by_depth_over_all_venues():
+    kinds, sales, layout = built("collateral_sale=spread")
+    assert ("spread",) in kinds
+    assert sales is None  # gates matter, rules do not
+    for shares in layout.spread_sales:
+        assert sum(share for _, share in shares) == pytest.approx(1.0)
+
+
+def test_a_backstop_has_a_discount_and_a_capacity():
+    _, sales, layout = built(
+        "collateral_sale={USDe: backstop}", "backstop_capacity=10M", "backstop_discount=2%"
+    )
+    row = [layout.assets[index.asset] for index in layout.indices].index("USDe")
+    assert sales.capacity[row].max() == 10.0
+    assert sales.discount[row].max() == 0.02
+    assert sales.pause.max() == 0.0
+
+
+def test_a_pause_is_of_pegged_assets_alone():
+    kinds, sales, layout = built("pause_pegged_while_shut=true")
+    assert set(kinds) == {()}
+    pegged = [index.asset in layout.pegged for index in layout.indices]
+    assert (sales.pause.max(axis=1) <= pegged).all()
+    assert sales.pause.max() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (["collateral_sale=redem"], "'redem' came; allowed is one of `market`, `spread`, `red"),
+        (["collateral_sale={USDx: hold}"], "the asset 'USDx' is unknown.*mean 'USDe'"),
+        (["collateral_sale={BTC: hold}"], "sales of 'BTC', which no venue accepts.*remove it"),
+        (["collateral_sale={USDe: backstop}"], "'USDe' on 'exchange' without a backstop_capacity"),
+        (["backstop_capacity=10M"], "backstop_capacity where nothing is sold to a backstop"),
+        (["backstop_discount=1%"], "backstop_discount where nothing is sold to a backstop"),
+    ],
+)
+def test_what_cannot_be_is_refused(values, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        built(*values)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("collateral_sale={USDe: redeem}", "redeem for an asset without an issuer"),
+        ("pause_pegged_while_shut=true", "no pegged asset is collateral"),
+    ],
+)
+def test_redeem_and_pause_need_an_issuer(value, sentence):
+    other = "scenario.assets.USDe={kind: risk, volatility: 10%}"
+    with pytest.raises(ConfigError, match=sentence):
+        build(load_config(SMOKE, [other, f"policies.baseline.liquidation.{value}"]))
