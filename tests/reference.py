@@ -46,6 +46,7 @@ from reference_trading import (
     fill_collateral,
     fill_off_book,
     fill_perps,
+    is_suspended,
     perp_orders,
     prices_offered,
     realise_variance,
@@ -56,6 +57,7 @@ from reference_trading import (
     starting_log_prices,
     thin_books,
     trade,
+    watch_index,
 )
 from reference_world import (
     History,
@@ -141,7 +143,7 @@ def liquidate(
     books, buckets = maps.perps.shape[0], maps.buckets
     for b in range(books):
         for k in range(buckets):
-            if due[b, k]:
+            if due[b, k] and not is_suspended(maps, rules, history.halted[t], b, k):
                 history.position_sold[t, :, b, k] = perp_orders(
                     maps, rules, state, index, mark, equity[b, k], maintenance[b, k], b, k
                 )
@@ -177,6 +179,7 @@ def liquidate(
                 mark,
                 offered,
                 gate_open,
+                history.halted[t],
                 due[b, k],
                 equity[b, k],
                 maintenance[b, k],
@@ -233,6 +236,7 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     history.fair[t] = fair_prices(maps, log_fundamental, reference, raw)
     history.mark[t] = mark_prices(maps, rules, state, price, index)
 
+    watch_index(maps, rules, state, history, t)
     value_accounts(maps, rules, state, history, t)
     top_up_accounts(maps, rules, state, history, t)
     liquidate(maps, rules, state, history, t, feedback)
@@ -282,6 +286,8 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
         np.full(rules.clamp.shape[0], np.nan),
         rules.normal_variance.copy(),
         starting_log_prices(maps, feedback * rules.displacement),
+        np.full((maps.breaker_steps, rules.clamp.shape[0]), np.nan),
+        np.zeros(rules.clamp.shape[0]),
     )
 
 
@@ -325,6 +331,8 @@ def empty_history(
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
+        np.zeros((steps, entries)),
+        np.full(steps, np.inf),
         np.zeros((steps, slots, books)),
         np.zeros((steps, rules.redemption_capacity.shape[0])),
         np.full(steps, np.inf),

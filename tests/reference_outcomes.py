@@ -231,7 +231,7 @@ def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
     """
     least = np.inf
     for t in range(history.price.shape[0]):
-        least = min(least, history.fill_gap[t], history.queue_gap[t])
+        least = min(least, history.fill_gap[t], history.queue_gap[t], history.breaker_gap[t])
         for m in range(history.price.shape[1]):
             least = min(least, kink_gap(maps, rules, m, history.displacement_impact[t, m]))
         for peg in range(maps.peg_markets.shape[0]):
@@ -375,6 +375,7 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         wick,
         trough_time,
         trough_index,
+        history.halted.sum(axis=0) * maps.step,
         depeg_minutes(maps, history),
         open_interest_change(maps, rules, history),
         least_margin_gap(maps, history),

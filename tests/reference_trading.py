@@ -121,11 +121,56 @@ def cash_to_raise(
     return min(debt, max(0.0, missing) / gain)
 
 
-def can_sell(maps: Maps, rules: Rules, gate_open: np.ndarray, b: int, j: int) -> bool:
+def watch_index(maps: Maps, rules: Rules, state: State, history: History, t: int) -> None:
+    """Trips circuit breakers whose index has fallen too far within their window."""
+    for i in range(rules.trigger.shape[0]):
+        if maps.breaker_steps == 0:
+            continue
+        price = history.index[t, i]
+        high = price
+        for s in range(maps.breaker_steps):
+            if t == 0:
+                state.recent_index[s, i] = price
+            if s < rules.window[i]:
+                high = max(high, state.recent_index[s, i])
+        if state.halt_left[i] > 0.0:
+            history.halted[t, i] = 1.0
+            state.halt_left[i] -= 1.0
+        else:
+            level = (1.0 - rules.trigger[i]) * high
+            history.breaker_gap[t] = min(history.breaker_gap[t], abs(price - level))
+            if price <= level:
+                history.halted[t, i] = 1.0
+                state.halt_left[i] = rules.halt[i] - 1.0
+        for s in range(maps.breaker_steps - 1, -1, -1):
+            if s == 0 or history.halted[t, i] == 1.0:
+                state.recent_index[s, i] = price
+            else:
+                state.recent_index[s, i] = state.recent_index[s - 1, i]
+
+
+def is_suspended(maps: Maps, rules: Rules, halted: np.ndarray, b: int, k: int) -> bool:
+    """Whether a cohort has a position in a halted market."""
+    for j in range(maps.perps.shape[1]):
+        market = maps.perps[b, j]
+        if market >= 0 and rules.position[j, b, k] != 0.0:
+            if halted[maps.perp_index[market]] == 1.0:
+                return True
+    if maps.is_loan[b]:
+        for j in range(maps.collateral.shape[1]):
+            entry = maps.collateral[b, j]
+            if entry >= 0 and rules.collateral[j, b, k] != 0.0 and halted[entry] == 1.0:
+                return True
+    return False
+
+
+def can_sell(
+    maps: Maps, rules: Rules, gate_open: np.ndarray, halted: np.ndarray, b: int, j: int
+) -> bool:
     """Whether a collateral slot can be sold in this step."""
     entry, kind = maps.collateral[b, j], maps.sale_kind[b, j]
     shut = gate_open[maps.entry_venue[entry]] == 0.0
-    if kind == HOLD or (kind == REDEEM and shut):
+    if kind == HOLD or (kind == REDEEM and shut) or halted[entry] == 1.0:
         return False
     return not (rules.pause[entry] > 0.0 and shut)
 
@@ -219,6 +264,7 @@ def collateral_orders(
     mark: np.ndarray,
     offered: np.ndarray,
     gate_open: np.ndarray,
+    halted: np.ndarray,
     due: bool,
     equity: float,
     maintenance: float,
@@ -229,10 +275,10 @@ def collateral_orders(
 ) -> np.ndarray:
     """Fraction of each starting collateral that a cohort sells [Jc]; `cash` is after its perps."""
     sold = np.zeros(maps.collateral.shape[1])
-    if due:
+    if due and not is_suspended(maps, rules, halted, b, k):
         worth = 0.0
         for j in range(sold.shape[0]):
-            if maps.collateral[b, j] >= 0 and can_sell(maps, rules, gate_open, b, j):
+            if maps.collateral[b, j] >= 0 and can_sell(maps, rules, gate_open, halted, b, j):
                 units = state.collateral_left[j, b, k] * rules.collateral[j, b, k]
                 worth += units * offered[j]
         amount = worth
@@ -243,7 +289,9 @@ def collateral_orders(
         share = min(1.0, amount / worth) if worth > 0.0 else 0.0
         for j in range(sold.shape[0]):
             left = state.collateral_left[j, b, k]
-            if maps.collateral[b, j] < 0 or not can_sell(maps, rules, gate_open, b, j):
+            if maps.collateral[b, j] < 0 or not can_sell(
+                maps, rules, gate_open, halted, b, j
+            ):
                 continue
             sold[j] = min(share * left, pace_of(maps, rules, b))
             if maps.is_loan[b] and maps.is_targeting[b] and not state.taken_over[b, k]:

@@ -56,6 +56,7 @@ class Maps(NamedTuple):
     steps: int
     draw_step: float
     window_steps: int
+    breaker_steps: int
 
 
 class Margin(NamedTuple):
@@ -110,6 +111,9 @@ class Rules(NamedTuple):
     arbitrage_half_life: np.ndarray  # [groups]
     arbitrage_capital: np.ndarray  # [groups]
     redemption_capacity: np.ndarray  # [pegged]
+    trigger: np.ndarray  # [I]
+    window: np.ndarray  # [I]
+    halt: np.ndarray  # [I]
     discount: np.ndarray  # [I]
     backstop_capacity: np.ndarray  # [I]
     pause: np.ndarray  # [I]
@@ -230,6 +234,7 @@ def maps_of(layout: Any) -> Maps:
         steps=int(layout.steps),
         draw_step=float(layout.draw_step),
         window_steps=int(layout.window_steps),
+        breaker_steps=int(layout.breaker_steps),
     )
 
 
@@ -257,6 +262,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
     thinning = policies.thinning or off
     entries, markets = index.floor.shape[0], impact.depth.shape[0]
     sales = policies.sales
+    breakers = policies.breakers
     return Rules(
         position=floats(books.position[..., policy]),
         entry=floats(books.entry[..., 0, policy]),
@@ -297,6 +303,9 @@ def rules_of(policies: Any, policy: int) -> Rules:
         arbitrage_half_life=floats(healing.arbitrage_half_life[..., policy]),
         arbitrage_capital=floats(healing.arbitrage_capital[..., policy]),
         redemption_capacity=floats(healing.redemption_capacity[..., policy]),
+        trigger=given(breakers and breakers.trigger, policy, entries),
+        window=given(breakers and breakers.window, policy, entries),
+        halt=given(breakers and breakers.halt, policy, entries),
         discount=given(sales and sales.discount, policy, entries),
         backstop_capacity=given(sales and sales.capacity, policy, entries),
         pause=given(sales and sales.pause, policy, entries) * (sales is not None),
@@ -366,6 +375,8 @@ class State(NamedTuple):
     published: np.ndarray  # [I] last published index, NaN before the first
     variance: np.ndarray  # [M]
     last_log_price: np.ndarray  # [M] after stage 8 of the step before
+    recent_index: np.ndarray  # [W, I] newest first
+    halt_left: np.ndarray  # [I] steps
 
 
 class History(NamedTuple):
@@ -398,6 +409,8 @@ class History(NamedTuple):
     price_impact: np.ndarray  # [T, M] price after stage 7
     average_price: np.ndarray  # [T, M]
     filled: np.ndarray  # [T, M] share of the sell orders that the book took
+    halted: np.ndarray  # [T, I] 1 where a breaker has tripped
+    breaker_gap: np.ndarray  # [T] nearness to a trigger, for comparisons
     received: np.ndarray  # [T, Jc, B] what a unit of collateral brings
     redeemed: np.ndarray  # [T, pegged] units redeemed for cohorts
     fill_gap: np.ndarray  # [T] nearness to a threshold of fills, for comparisons
@@ -452,6 +465,7 @@ class Outcomes(NamedTuple):
     wick_price: np.ndarray  # [M]
     trough_time: np.ndarray  # [M]
     trough_index: np.ndarray  # [I]
+    halted_minutes: np.ndarray  # [I]
     depeg_minutes: np.ndarray  # [pegs, thresholds]
     open_interest_change: float
     least_margin_gap: float

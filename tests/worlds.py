@@ -11,6 +11,7 @@ import numpy as np
 from deleverage.policy import (
     BackstopRules,
     Books,
+    BreakerRules,
     HealingRules,
     ImpactRules,
     IndexRules,
@@ -539,6 +540,7 @@ FULL_LAYOUT = dataclasses.replace(
         Book(1, perps=(10, 11), collateral=(4,), sales=("backstop",)),
         Book(0, perps=(9,), collateral=(1, 2), sales=("backstop", "hold"), target=True),
     ),
+    breaker_steps=3,
     spread_sales=(
         ((0, 0.5), (1, 0.2), (2, 0.3)),
         ((3, 0.4), (4, 0.3), (5, 0.3)),
@@ -635,6 +637,11 @@ def full_world(
         index=full_index(rng, policy.index),
         thinning=full_thinning(rng, policy.impact),
         backstop=dataclasses.replace(policy.backstop, queue=queue),
+        breakers=BreakerRules(
+            trigger=np.where(rng.random(entries) < 0.5, 2.0, rng.uniform(0.01, 0.1, entries)),
+            window=rng.choice([1.0, 2.0, 3.0], entries),
+            halt=rng.choice([1.0, 2.0, 4.0], entries),
+        ),
         sales=SaleRules(
             discount=rng.uniform(0.0, 0.1, entries),
             capacity=rng.choice([0.0, 1.0, 30.0], entries),

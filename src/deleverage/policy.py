@@ -69,6 +69,14 @@ class LiquidationRules(eqx.Module):
     collateral_fee: Any  # [B, 1, policy] of collateral sold, to the fund
 
 
+class BreakerRules(eqx.Module):
+    """Halts of liquidations while an index falls, by index entry."""
+
+    trigger: Any  # [I, policy] fall within the window that trips it; 2: never
+    window: Any  # [I, policy] steps, whole
+    halt: Any  # [I, policy] steps, whole
+
+
 class SaleRules(eqx.Module):
     """Where collateral is sold other than on order books, by index entry."""
 
@@ -136,4 +144,5 @@ class Policy(eqx.Module):
     backstop: BackstopRules
     reporting: Reporting
     thinning: ThinningRules | None = None  # None: off in every policy
+    breakers: BreakerRules | None = None
     sales: SaleRules | None = None  # None: all collateral goes to books, gates or not

@@ -84,6 +84,13 @@ class Markets(eqx.Module):
     volatility: Volatility | None = None  # where depth falls with it
 
 
+class Breakers(eqx.Module):
+    """Circuit breakers of the index entries; `W` the longest window of any."""
+
+    recent: Any  # [W, I, column] index prices of the last steps, newest first
+    left: Any  # [I, column] steps that the halt goes on
+
+
 class State(eqx.Module):
     """All that the next step reads, and room that it writes before it reads it."""
 
@@ -92,3 +99,4 @@ class State(eqx.Module):
     fund: Any  # [V, column] insurance fund, USD millions
     orders: Orders  # room for the orders of a step, written before it is read
     deficit: Any  # [B, K, column] the same for deficits
+    breakers: Breakers | None = None  # None: there are none

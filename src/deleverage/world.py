@@ -87,6 +87,7 @@ class Layout:
     window_steps: int  # steps in the sliding window of `peak_window_share`
     thresholds: tuple[float, ...] = (0.99, 0.95, 0.90)
     delay_steps: int = 0  # longest delay of a redemption price in any policy
+    breaker_steps: int = 0  # longest window of a circuit breaker; 0: there are none
     spread_sales: tuple[tuple[tuple[int, float], ...], ...] = ()  # as `sales`, on all venues
 
 

@@ -38,4 +38,5 @@ class Flows(eqx.Module):
     sales: ForcedSales
     missed_notional: Array  # [column] of cohorts first missed in this step
     off_book: OffBook | None  # collateral sold to others than order books
+    halted: Array | None  # [I, column] bool: whose breaker has tripped
     unfilled: Array | None = None  # [column] bool: a book had not enough for its orders

@@ -58,6 +58,7 @@ class Tally(eqx.Module):
     trough_time: Array  # [M, column]
     wick_price: Array  # [M, column]
     trough_index: Array  # [I, column]
+    halted_steps: Array  # [I, column]
     depeg_steps: Array  # [threshold, peg, column]
     missed_notional: Array  # [column]
     exhausted: Array  # [column] bool
@@ -94,6 +95,7 @@ def empty_tally(layout: Layout, maps: Maps, columns: tuple[int, int], dtype: Any
         trough_time=zeros(markets),
         wick_price=zeros(markets) + jnp.inf,
         trough_index=zeros(len(layout.indices)) + jnp.inf,
+        halted_steps=zeros(len(layout.indices)),
         depeg_steps=zeros(len(layout.thresholds), len(layout.pegs)),
         missed_notional=none,
         exhausted=jnp.zeros(columns, bool),
@@ -148,6 +150,9 @@ def observe(
         trough_time=jnp.where(trough, minutes, tally.trough_time).astype(dtype),
         wick_price=jnp.minimum(tally.wick_price, flows.traded_price),
         trough_index=jnp.minimum(tally.trough_index, flows.index_price),
+        halted_steps=tally.halted_steps
+        if flows.halted is None
+        else tally.halted_steps + flows.halted.astype(dtype),
         depeg_steps=tally.depeg_steps + jnp.stack(depegged),
         missed_notional=tally.missed_notional + flows.missed_notional,
         exhausted=tally.exhausted | exhausted,
@@ -241,6 +246,7 @@ def conclude(
         "wick_price": tally.wick_price,
         "trough_time": tally.trough_time,
         "trough_index": tally.trough_index,
+        "halted_minutes": tally.halted_steps * layout.step,
         "depeg_minutes": jnp.swapaxes(tally.depeg_steps, 0, 1) * layout.step,
         "open_interest_change": jnp.where(
             open_start == 0, 0, open_end / jnp.where(open_start == 0, 1, open_start) - 1

@@ -120,8 +120,20 @@ def offered_prices(
     return offered
 
 
-def is_sellable(facts: Facts, terms: SaleTerms | None) -> list[Array] | None:
-    """Whether each collateral slot can be sold in this step, `[book, 1, column]` bool."""
+def is_sellable(
+    facts: Facts, terms: SaleTerms | None, halted: Array | None = None
+) -> list[Array] | None:
+    """Whether each collateral slot can be sold in this step, `[book, 1, column]` bool.
+
+    Args:
+        facts: Of some books.
+        terms: Prices and gates of a step; None: all can be sold at any time.
+        halted: Index entries whose breaker has tripped, `[I, column]` bool; None: no breakers.
+    """
+    if halted is not None:
+        free = [~to_slot(halted, entry) for entry in facts.collateral]
+        also = is_sellable(facts, terms)
+        return free if also is None else [a & b for a, b in zip(free, also, strict=True)]
     if terms is None:
         return None
     sellable = []

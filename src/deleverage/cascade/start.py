@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import rules_of
+from deleverage.cascade.breaker import breakers_at_rest
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.prices import log_prices, market_prices
 from deleverage.cascade.primitives import add_slots
@@ -68,4 +69,5 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
         fund=policy.backstop.fund,
         orders=Orders(jnp.zeros_like(start.position), jnp.zeros_like(start.collateral)),
         deficit=jnp.zeros_like(start.cash),
+        breakers=breakers_at_rest(layout.breaker_steps, policy.index.floor),
     )

@@ -11,6 +11,7 @@ from jax import Array
 
 from deleverage.cascade.backstop import absorb
 from deleverage.cascade.books import rules_of
+from deleverage.cascade.breaker import watch_index
 from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders, in_any
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.healing import heal, redemption_capacity
@@ -74,6 +75,10 @@ def step(
     rules = with_open_routes(maps, rules, gate_open)
     terms = sale_terms(maps, policy.sales, published.index_price, fundamental, gate_open)
 
+    breakers, halted = watch_index(
+        policy.breakers, state.breakers, published.index_price, inputs.t == 0
+    )
+
     # 4 margin
     call = call_margin(maps, rules, state.accounts, published, gate_open, inputs.watched, drive)
 
@@ -83,13 +88,32 @@ def step(
         depth = once(thin, policy.thinning, depth, markets.volatility.variance)
     order_books = OrderBooks(maps, policy.impact, depth, markets.displacement)
     perps = place_perp_orders(
-        rules, state.accounts, state.orders, call, published, price, gate_open, minutes, drive
+        rules,
+        state.accounts,
+        state.orders,
+        call,
+        published,
+        price,
+        gate_open,
+        minutes,
+        drive,
+        halted,
     )
     perps, unfilled_perps = fill_perp_orders(rules, perps, order_books, call, drive)
     perp_rise, perp_average = executed(drive, call, order_books, price, perps.units)
     orders = Orders(perps.closed, state.orders.sold)
     spot = place_collateral_orders(
-        rules, perps.accounts, orders, call, published, price, perp_average, minutes, drive, terms
+        rules,
+        perps.accounts,
+        orders,
+        call,
+        published,
+        price,
+        perp_average,
+        minutes,
+        drive,
+        terms,
+        halted,
     )
     spot, filled, unfilled_spot = fill_collateral_orders(rules, spot, order_books, call, drive)
     spot, off_book = fill_off_book(
@@ -195,6 +219,7 @@ def step(
         sales=settled.sales,
         missed_notional=perps.missed_notional,
         off_book=off_book,
+        halted=halted,
         unfilled=in_any(unfilled_perps, unfilled_spot),
     )
-    return State(accounts, markets, fund, orders, settled.deficit), flows
+    return State(accounts, markets, fund, orders, settled.deficit, breakers), flows

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import BookRules, Facts, own_shares, sale_routes
+from deleverage.cascade.breaker import is_suspended
 from deleverage.cascade.impact import OrderBooks
 from deleverage.cascade.index import Published
 from deleverage.cascade.liquidation import (
@@ -77,6 +78,7 @@ def place_perp_orders(
     gate_open: Array,
     minutes: float,
     drive: Drive,
+    halted: Array | None = None,
 ) -> PerpOrders:
     """Let owners top up, and due cohorts close perps.
 
@@ -90,6 +92,7 @@ def place_perp_orders(
         gate_open: `[venue, column]`.
         minutes: Length of the step.
         drive: How cohorts are visited.
+        halted: Index entries whose breaker has tripped, `[I, column]` bool; None: no breakers.
 
     Source: MODEL.md sections 2.5 and 2.6.
     """
@@ -105,9 +108,12 @@ def place_perp_orders(
         # by stage 4's own word, not by another rounding of it: what a column does is to depend on
         # that column alone, not on whether a neighbour has this cohort visited
         added = jnp.where(masks.acts, added, 0)
+        sells = masks.is_due
+        if halted is not None:
+            sells &= ~is_suspended(book, halted)
         first = masks.fails_baseline & ~masks.is_due & ~mine.missed
         return _Decided(
-            closed=perps_to_close(book, mine, margin, masks.is_due, minutes, shed),
+            closed=perps_to_close(book, mine, margin, sells, minutes, shed),
             added=added,
             cash=mine.cash + added,
             budget=mine.budget - added,
@@ -142,6 +148,7 @@ def place_collateral_orders(
     minutes: float,
     drive: Drive,
     terms: SaleTerms | None = None,
+    halted: Array | None = None,
 ) -> CollateralOrders:
     """Sell collateral for the cash that is missing once the perps have settled.
 
@@ -160,9 +167,12 @@ def place_collateral_orders(
         margin = assess(book.margin, book.start, mine, prices)
         shed = share_to_shed(book, mine, prices) if book.any_targeting else None
         cash = mine.cash + perp_proceeds(book, closed, perp_average)[0]
-        at, sellable = offered_prices(book.facts, price, terms), is_sellable(book.facts, terms)
+        at = offered_prices(book.facts, price, terms)
+        sellable, sells = is_sellable(book.facts, terms, halted), masks.is_due
+        if halted is not None:
+            sells &= ~is_suspended(book, halted)
         sold = collateral_to_sell(
-            book, mine, margin, masks.is_due, closed, cash, at, minutes, shed, sellable
+            book, mine, margin, sells, closed, cash, at, minutes, shed, sellable
         )
         return [jnp.where(masks.sells, units, 0) for units in sold]
 

@@ -9,6 +9,7 @@ from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names, product_of
 from deleverage.config.quantities import NEVER
 from deleverage.config.resolve import Rules
+from deleverage.config.rules import Breaker
 from deleverage.config.scenario import Arbitrage, Numeraire, Pegged
 from deleverage.world import Book, IndexEntry, Layout, Market
 
@@ -82,6 +83,7 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
         step=time.step,
         steps=time.steps,
         draw_step=time.draw_step or time.step,
+        breaker_steps=_longest_window(rules, every, time.step),
         spread_sales=tuple(
             _sales(names, entry.venue, entry.asset, everywhere=True) for entry in names.indices
         )
@@ -131,6 +133,24 @@ def _index(names: Names, entry: IndexKey, every: list[Rules]) -> IndexEntry:
         references=tuple(names.markets[label] for label in elsewhere),
         reference_shares=tuple(names.depths[label] / total for label in elsewhere),
     )
+
+
+def breaker_window(breaker: Breaker, step: float) -> int:
+    """Steps over which a breaker looks back."""
+    return max(1, round(breaker.window / step))
+
+
+def _longest_window(rules: Rules, every: Iterable[Rules], step: float) -> int:
+    """Steps that breakers of any policy look back; 0 where this one has none."""
+
+    def windows(one: Rules) -> list[int]:
+        return [
+            breaker_window(breaker, step)
+            for venue in one.liquidation.values()
+            for breaker in venue.circuit_breaker.values()
+        ]
+
+    return max((w for one in every for w in windows(one)), default=0) if windows(rules) else 0
 
 
 def _sale_kinds(rules: Rules, spec: BookSpec, assets: Iterable[str]) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deleverage.config.base import lookup
 from deleverage.config.build_books import Portfolios
-from deleverage.config.build_layout import arbitrage_groups
+from deleverage.config.build_layout import arbitrage_groups, breaker_window
 from deleverage.config.build_margin import Margin
 from deleverage.config.build_shocks import MINUTES_PER_YEAR
 from deleverage.config.build_start import due_at_start
@@ -22,6 +23,7 @@ from deleverage.config.scenario import Pegged
 from deleverage.policy import (
     BackstopRules,
     Books,
+    BreakerRules,
     HealingRules,
     ImpactRules,
     IndexRules,
@@ -86,8 +88,27 @@ def build_policy(
             feed_cap=_same(np.minimum(feed / 1e6, NEVER), entries),
             due_at_start=np.array(due, dtype=np.float64),
         ),
+        breakers=_breakers(config, entries),
         sales=_sales(entries),
     )
+
+
+def _breakers(config: Config, entries: Sequence[Entry]) -> BreakerRules | None:
+    """Circuit breakers; None where no policy has any."""
+    if not any(entry.layout.breaker_steps for entry in entries):
+        return None
+    step = config.time.step
+    table = np.zeros((3, len(entries[0].layout.indices), len(entries)))
+    table[0] = 2.0  # never
+    for number, entry in enumerate(entries):
+        layout = entry.layout
+        for row, index in enumerate(layout.indices):
+            venue, asset = layout.venues[index.venue], layout.assets[index.asset]
+            rule = lookup(entry.rules.liquidation[venue].circuit_breaker, asset, venue)
+            if rule is not None:
+                halt = max(1.0, np.ceil(rule.halt / step - 1e-9))
+                table[:, row, number] = rule.trigger, breaker_window(rule, step), halt
+    return BreakerRules(*table)
 
 
 def _sales(entries: Sequence[Entry]) -> SaleRules | None:

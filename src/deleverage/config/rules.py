@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from deleverage.config.base import Model, Scoped
+from deleverage.config.base import EVERYWHERE, Model, Scoped
 from deleverage.config.presets import (
     CREDIT_TABLES,
     MAINTENANCE_TABLES,
@@ -24,7 +24,9 @@ from deleverage.config.quantities import (
     HalfLife,
     Money,
     Positive,
+    PositiveDuration,
     PositiveMoney,
+    PositiveShare,
     Ratio,
     Share,
     Smoothing,
@@ -246,6 +248,23 @@ class TopUp(Model):
     warn: AtLeastOne = 1.0  # multiple of maintenance below which they act
 
 
+class Breaker(Model):
+    """A halt of liquidations while an index falls."""
+
+    trigger: PositiveShare  # fall of the index within the window
+    window: PositiveDuration
+    halt: PositiveDuration
+
+
+def _by_asset(value: Any) -> Any:
+    is_one = isinstance(value, dict) and set(value) & set(Breaker.model_fields)
+    return {EVERYWHERE: value} if is_one or isinstance(value, Breaker) else value
+
+
+BreakerTable = Annotated[dict[str, Breaker], BeforeValidator(_by_asset)]
+"""A breaker of all index prices, or by `ASSET` or `ASSET@VENUE`."""
+
+
 class LiquidationChange(Model):
     """The part of the liquidation rules that an entry sets."""
 
@@ -258,6 +277,7 @@ class LiquidationChange(Model):
     backstop_discount: Share | None = None  # off the redemption or index price
     backstop_capacity: Money | None = None  # USD per minute, of each asset on each venue
     pause_pegged_while_shut: bool | None = None  # no pegged sales while the venue's gate is shut
+    circuit_breaker: BreakerTable | None = None
 
 
 class LiquidationRule(LiquidationChange):
@@ -272,6 +292,7 @@ class LiquidationRule(LiquidationChange):
     backstop_discount: Share = 0.0
     backstop_capacity: Money = 0.0
     pause_pegged_while_shut: bool = False
+    circuit_breaker: BreakerTable = Field(default_factory=dict)
 
 
 def _adl(value: Any) -> Any:

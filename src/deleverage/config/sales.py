@@ -39,6 +39,9 @@ def liquidation_under(entry: PolicySpec, rule: LiquidationRule, venue: str) -> L
             sales = update.get("collateral_sale")
             if sales is not None and EVERYWHERE not in sales:
                 update["collateral_sale"] = rule.collateral_sale | sales
+            breakers = update.get("circuit_breaker")
+            if breakers is not None and EVERYWHERE not in breakers:
+                update["circuit_breaker"] = rule.circuit_breaker | breakers
             rule = rule.model_copy(update=update)
     return rule
 
@@ -83,6 +86,8 @@ def check_sales(checker: Any, entry: PolicySpec, key: Key) -> None:
     for rule, here in rules:
         for scope, kind in (rule.collateral_sale or {}).items():
             _check_scope(checker, scope, kind, (*here, "collateral_sale", scope))
+        for scope in rule.circuit_breaker or {}:
+            _check_breaker(checker, scope, (*here, "circuit_breaker", scope))
     sales = sales_under(checker.config, entry)
     _check_backstop(checker, sales, entry, key)
     pauses = [rule for rule, _ in rules if rule.pause_pegged_while_shut]
@@ -124,6 +129,21 @@ def _check_scope(checker: Any, scope: str, kind: str, key: Key) -> None:
             "redeem for an asset without an issuer" if scope != EVERYWHERE else "redeem for none",
             "redeem for pegged assets",
             "use another kind of sale",
+        )
+
+
+def _check_breaker(checker: Any, scope: str, key: Key) -> None:
+    checker.scope(scope, key)
+    asset, _, venue = scope.partition("@")
+    published = [(index.venue, index.asset) for index in checker.names.indices]
+    if scope != EVERYWHERE and not any(
+        one == asset and venue in ("", place) for place, one in published
+    ):
+        checker.refuse(
+            key,
+            f"a circuit breaker of '{scope}', of which no index is published",
+            ", ".join(sorted({f"{one}@{place}" for place, one in published})),
+            "use one of these",
         )
 
 

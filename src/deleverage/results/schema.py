@@ -117,6 +117,13 @@ _TABLE = (
     Variable("trough_time", _MARKET, "minutes", "Time of the lowest price", default=False),
     Variable("trough_index", (*_BOTH, "index"), "1", "Lowest published index, ratio to the start"),
     Variable(
+        "halted_minutes",
+        (*_BOTH, "index"),
+        "minutes",
+        "Minutes that liquidations were halted by a circuit breaker",
+        default=False,
+    ),
+    Variable(
         "depeg_minutes",
         (*_BOTH, "peg", "threshold"),
         "minutes",

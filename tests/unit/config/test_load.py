@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deleverage.config import load_config
+from deleverage.config.rules import Breaker
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -195,6 +196,10 @@ LEVERS = {
     "liquidation.collateral_sale.USDe@exchange=hold": (
         *("liquidation", "collateral_sale", "USDe@exchange"),
         "hold",
+    ),
+    "liquidation.circuit_breaker={BTC: {trigger: 5%, window: 5m, halt: 2m}}": (
+        *("liquidation", "circuit_breaker", "BTC"),
+        Breaker(trigger="5%", window="5m", halt="2m"),
     ),
     "liquidation.pause_pegged_while_shut=true": ("liquidation", "pause_pegged_while_shut", True),
     "backstop.exchange.fund=1bn": ("backstop", "exchange", "fund", 1e9),

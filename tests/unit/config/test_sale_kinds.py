@@ -59,9 +59,29 @@ def test_a_pause_is_of_pegged_assets_alone():
     assert sales.pause.max() == 1.0
 
 
+def test_breakers_are_in_steps():
+    made = build(
+        load_config(
+            SMOKE,
+            [LEVER + "circuit_breaker={BTC@exchange: {trigger: 5%, window: 5m, halt: 100s}}"],
+        )
+    )
+    (world, policy, *_) = made.groups[1]
+    layout = world.layout
+    assert made.groups[0][0].layout.breaker_steps == 0
+    assert layout.breaker_steps == 10
+    for row, index in enumerate(layout.indices):
+        on = (layout.venues[index.venue], layout.assets[index.asset]) == ("exchange", "BTC")
+        trigger = 0.05 if on else 2.0
+        assert policy.breakers.trigger[row].tolist() == [trigger]
+        assert policy.breakers.halt[row].tolist() == [4.0 if on else 0.0]
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
+        (["circuit_breaker={USDT: {trigger: 5%, window: 1m, halt: 1m}}"], "of which no index is"),
+        (["circuit_breaker={trigger: 0, window: 1m, halt: 1m}"], "trigger: 0 came"),
         (["collateral_sale=redem"], "'redem' came; allowed is one of `market`, `spread`, `red"),
         (["collateral_sale={USDx: hold}"], "the asset 'USDx' is unknown.*mean 'USDe'"),
         (["collateral_sale={BTC: hold}"], "sales of 'BTC', which no venue accepts.*remove it"),
