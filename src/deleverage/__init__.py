@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deleverage.config import build, load_config
     from deleverage.results import open_run
     from deleverage.sweep import run, simulate
+    from deleverage.sweep.replay import replay
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "frontier",
     "load_config",
     "open_run",
+    "replay",
     "run",
     "simulate",
     "summary",
@@ -38,6 +40,7 @@ _HOMES = {
     "frontier": "deleverage.analysis",
     "load_config": "deleverage.config",
     "open_run": "deleverage.results",
+    "replay": "deleverage.sweep.replay",
     "run": "deleverage.sweep",
     "simulate": "deleverage.sweep",
     "summary": "deleverage.analysis.summary",

@@ -265,6 +265,62 @@ def attribute(
 
 
 @app.command()
+def replay(
+    folder: RunFolder,
+    policy: Annotated[str, typer.Option(metavar="P", help="The policy.")] = "baseline",
+    path: Annotated[int | None, typer.Option(metavar="N", min=0, help="Id of the path.")] = None,
+    worst: Annotated[int | None, typer.Option(metavar="K", min=1, help="The K worst.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="VAR", help="Worst by this variable.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="LABEL", help="At this label of it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where datasets go; default RUN/replays.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write out every step of stored paths, with an account of each."""
+    from deleverage.analysis.chronicle import account, events
+    from deleverage.errors import ConfigError
+    from deleverage.results import open_run
+    from deleverage.sweep.replay import Replayer, worst_paths
+
+    if (path is None) == (worst is None) or (worst is None) != (by is None):
+        raise ConfigError("name one path by `--path N`, or the worst by `--worst K --by VAR`.")
+    opened = open_run(folder)
+    chosen = [path] if path is not None else []
+    if worst is not None and by is not None:
+        chosen = worst_paths(opened.outcomes, policy, by, worst, at)
+    replayer = Replayer(opened)
+    made = []
+    for number in chosen:
+        found = replayer.replay(policy, number)
+        place = (out or opened.path / "replays") / f"{policy}-{number}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        found.to_zarr(f"{place}.zarr", mode="w", zarr_format=3, consolidated=False)
+        figure = _figure_of_path(found, place)
+        if as_json:
+            happened = [event._asdict() for event in events(found)]
+            made.append({"path": number, "dataset": f"{place}.zarr", "events": happened})
+            continue
+        typer.echo(account(found))
+        typer.echo(f"dataset: {place}.zarr{f', figure: {figure}' if figure else ''}\n")
+    if as_json:
+        _emit({"run": opened.path, "policy": policy, "paths": made})
+
+
+def _figure_of_path(found: xr.Dataset, place: Path) -> Path | None:
+    """A figure of a replayed path beside its dataset, where matplotlib is installed."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        return None
+    from deleverage.report.trajectory import trajectory_figure
+
+    file = place.with_name(f"{place.name}.png")
+    trajectory_figure(found).savefig(file, dpi=120)
+    return file
+
+
+@app.command()
 def compare(
     first: RunFolder,
     second: Annotated[

@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
+import deleverage as dl
 from deleverage import cli
+from deleverage.errors import RunError
+from deleverage.sweep.replay import Replayer
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 CAUSES = """\
@@ -106,3 +111,57 @@ def test_frontier_lists_policies_with_their_costs(call, made):
     code, out, _ = call("frontier", made, "--variable", "liquidated_notional")
     assert code == 0
     assert "dominated by" in out
+
+
+def test_replay_writes_out_the_stored_path(call, made, tmp_path):
+    of_policy = dl.open_run(made).outcomes.sel(policy="own_book")
+    number = int(np.argmax(of_policy.liquidated_notional.values))
+    words = ("replay", made, "--policy", "own_book", "--path", number, "--out", tmp_path)
+    code, out, _ = call(*words)
+    assert code == 0
+    assert f"path {number} under own_book" in out
+    assert "the first to fail" in out
+    path = xr.open_zarr(tmp_path / f"own_book-{number}.zarr", consolidated=False)
+    stored = of_policy.isel(path=number)
+    assert path.sizes["time"] == 6
+    lowest = path.closing_price.min("time")
+    assert lowest.values.tobytes() == stored.trough_price.values.tobytes()
+    assert path.outcome_bad_debt.values.tobytes() == stored.bad_debt.values.tobytes()
+    assert bool((path.is_due.values[path.equity.values < path.maintenance_margin.values] > 0).all())
+    assert (tmp_path / f"own_book-{number}.png").stat().st_size > 10_000
+
+
+def test_replay_of_the_worst_paths(call, made, tmp_path):
+    words = ("replay", made, "--worst", "2", "--by", "bad_debt", "--out", tmp_path, "--json")
+    code, out, _ = call(*words)
+    assert code == 0
+    debt = dl.open_run(made).outcomes.bad_debt.sel(policy="baseline")
+    paths = [one["path"] for one in json.loads(out)["paths"]]
+    assert paths == np.argsort(-debt.values, kind="stable")[:2].tolist()
+
+
+def test_an_outcome_that_is_not_the_stored_one_is_an_error(made):
+    run = dl.open_run(made)
+    replayer = Replayer(run)
+    stored = run.outcomes.isel(policy=0, path=0).load()
+    outcomes, _ = replayer._simulator.watch(0, 0)
+    replayer._verify(stored, outcomes, "baseline", 0)
+    other = {**outcomes, "bad_debt": np.nextafter(outcomes["bad_debt"], np.float32(1e9))}
+    with pytest.raises(RunError, match="bad_debt of path 0 under baseline is stored as"):
+        replayer._verify(stored, other, "baseline", 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "name one path by `--path N`"),
+        (("--worst", "2"), "name one path by"),
+        (("--path", "64"), "path is 64, but this run has the paths 0 to 63"),
+        (("--path", "0", "--policy", "floor"), "policy 'floor' is not in this run"),
+        (("--worst", "1", "--by", "debt"), "`by` is 'debt'"),
+    ],
+)
+def test_what_cannot_be_replayed_is_one_sentence(call, made, words, sentence):
+    code, _, said = call("replay", made, *words)
+    assert code == 2
+    assert sentence in said

@@ -118,7 +118,7 @@ def run_paths(
         given = replace(given, watched=watched)
         following, flows = step(layout, policy, state, given, drive)
         tally = observe(layout, maps, policy, tally, flows, given.fundamental, given.t, drive)
-        record = _record(following, flows, watched, back)
+        record = _record(following, flows, given, back)
         return (following, tally), record if timeline is None else (record, seen(flows))
 
     start = initial_state(layout, policy, paths, drive)
@@ -187,9 +187,11 @@ def _whole(values: Array, columns: tuple[int, int]) -> Array:
     return jnp.broadcast_to(values, (*values.shape[: values.ndim - 2], *columns))
 
 
-def _record(after: State, flows: Flows, watched: Array, back: np.ndarray) -> dict[str, Array]:
+def _record(after: State, flows: Flows, given: StepInputs, back: np.ndarray) -> dict[str, Array]:
     """One column's step, for replay: accounts at its start, books `back` in the layout's order."""
-    lane, path = watched
+    lane, path = given.watched
+    # series that all lanes share have one row for them
+    own = jnp.minimum(lane, given.gate_open.shape[-2] - 1)
     seen = flows.watched
     prices = {
         "price": flows.price,
@@ -209,9 +211,12 @@ def _record(after: State, flows: Flows, watched: Array, back: np.ndarray) -> dic
         "contracts": seen.accounts.contracts,
         "collateral": seen.accounts.collateral,
     }
-    return {name: rows[..., lane, path] for name, rows in prices.items()} | {
-        name: values[..., back, :] for name, values in accounts.items()
-    }
+    exogenous = {"fundamental": given.fundamental, "gate_open": given.gate_open}
+    return (
+        {name: rows[..., lane, path] for name, rows in prices.items()}
+        | {name: rows[..., own, path] for name, rows in exogenous.items()}
+        | {name: values[..., back, :] for name, values in accounts.items()}
+    )
 
 
 def _with_end(
