@@ -14,7 +14,7 @@ from deleverage.sweep import simulate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUESTIONS = sorted(CONFIGS.glob("*.yaml"))
-COMPILES_LONG = {"attribution"}  # several programs of the size of oct10
+COMPILES_LONG = {"attribution", "frontier"}  # several programs of the size of oct10
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from scipy.stats import genpareto, norm
 
-from deleverage.analysis import order_statistics, tail
+from deleverage.analysis import attribution, order_statistics, tail
 
 REPEATS = 1000
 
@@ -210,3 +210,23 @@ def test_profile_likelihood_covers_beyond_the_sample(of, truth):
 def test_hill_interval_covers():
     x = repeats(1 / np.random.default_rng(10).random((REPEATS, 4000)) ** 0.5)
     assert 0.93 <= coverage(tail.tail_index(x, 0.05), 2.0) <= 0.97
+
+
+@pytest.mark.parametrize(
+    "measure", [{"measure": "mean"}, {"measure": "expected_shortfall", "q": 0.95}]
+)
+def test_shapley_intervals_cover(measure):
+    # no cause gives z, each adds a normal of its own: deviations 1, 2^.5, 2^.5, 3^.5, and means
+    rng = np.random.default_rng(11)
+    z, a, b = rng.standard_normal((3, REPEATS, 2000))
+    a, b = a + 0.3, b + 0.5
+    outcomes = {(): z, ("a",): z + a, ("b",): z + b, ("a", "b"): z + a + b}
+    tail_mean = 2.0627128 if measure["measure"] == "expected_shortfall" else 0.0
+    truth = np.array([0.3, 0.5]) + 0.5 * (math.sqrt(3) - 1) * tail_mean
+    covered = np.zeros((REPEATS, 2))
+    for i in range(REPEATS):
+        game = {frozenset(names): rows[i] for names, rows in outcomes.items()}
+        found = attribution.shapley(game, **measure)
+        covered[i] = (found.share_lower <= truth) & (truth <= found.share_upper)
+    assert 0.93 <= covered[:, 0].mean() <= 0.97
+    assert 0.93 <= covered[:, 1].mean() <= 0.97

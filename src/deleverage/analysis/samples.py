@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 Place = tuple[int, ...]
 
-BLOCK_BYTES = 256 * 2**20
-"""Outcomes up to this size are read at once, larger ones by blocks of chunks or single rows."""
+BLOCK_BYTES = 768 * 2**20
+"""Outcomes up to this size are read at once, larger ones by blocks of chunks or single rows.
+
+It holds 16 policies, the rows of a chunk, of 1e7 paths, which single rows would read 16 times."""
 
 
 def require_paths(x: xr.DataArray) -> None:
