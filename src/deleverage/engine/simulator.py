@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
+from deleverage.engine.compile_once import compile_once, program_name
 from deleverage.engine.device import enable_compile_cache, fingerprint
 from deleverage.engine.program import simulate_tile
 from deleverage.engine.timeline import Timeline
@@ -50,7 +52,8 @@ class Simulator:
     """
 
     def __init__(self, built: Plan) -> None:
-        enable_compile_cache()
+        self._cache = enable_compile_cache()
+        self._compiled: set[int] = set()  # groups
         self.tile_paths = int(built.tile_paths)
         self._seed = int(built.seed)
         self._dtype = str(built.dtype)
@@ -104,6 +107,24 @@ class Simulator:
         count = sum(len(group.members) for group in self._groups)
         raise ValueError(f"There is no policy number {policy}; there are {count}.")
 
+    def cost(self) -> dict[str, float]:
+        """What XLA counts in the first program, for a tile of `columns` path-policies.
+
+        It counts the body of each loop once, and the steps are loops: `operations` and `bytes` are
+        about those of one step with feedback and one without.
+        """
+        group = self._groups[0]
+        with jax.enable_x64(self._dtype == "float64"):
+            arguments = self._arguments(group, list(group.members)[:1], 0, (0, 0), 0)
+            compiled = simulate_tile.lower(*arguments).compile().compiled
+        counted, memory = compiled.cost_analysis(), compiled.memory_analysis()
+        return {
+            "operations": float(counted["flops"]),
+            "bytes": float(counted["bytes accessed"]),
+            "columns": float(LANES * self.tile_paths),
+            "temporary_mb": memory.temp_size_in_bytes / 1e6,
+        }
+
     def _fill(
         self,
         blocks: dict[str, np.ndarray],
@@ -152,23 +173,34 @@ class Simulator:
         watched: tuple[int, int],
         stop: int = SEEDS - 1,
     ) -> tuple[dict[str, np.ndarray], ...]:
+        with jax.enable_x64(self._dtype == "float64"):
+            arguments = self._arguments(group, lanes, first, watched, stop)
+            with self._compiling(group, arguments):
+                outcomes, coordinates, record, histograms = simulate_tile(*arguments)
+            self._compiled.add(id(group))
+            return jax.device_get((outcomes, vars(coordinates), record, histograms))
+
+    def _arguments(
+        self, group: Group, lanes: list[int], first: int, watched: tuple[int, int], stop: int
+    ) -> tuple:
         place = [list(group.members).index(p) for p in lanes]
         padded = place + [place[0]] * (LANES - len(place))
-        policy = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.policy)
-        # arrays, not Python floats: those would be compiled in, and every new value again
-        world = jax.tree.map(np.asarray, group.world)
-        own = jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.own)
-        with jax.enable_x64(self._dtype == "float64"):
-            outcomes, coordinates, record, histograms = simulate_tile(
-                world,
-                policy,
-                np.uint32(self._seed),
-                np.uint32(first),
-                np.array(watched, np.int32),
-                self.tile_paths,
-                np.dtype(self._dtype),
-                own,
-                self._timeline,
-                np.uint32(stop),
-            )
-            return jax.device_get((outcomes, vars(coordinates), record, histograms))
+        return (
+            # arrays, not Python floats: those would be compiled in, and every new value again
+            jax.tree.map(np.asarray, group.world),
+            jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.policy),
+            np.uint32(self._seed),
+            np.uint32(first),
+            np.array(watched, np.int32),
+            self.tile_paths,
+            np.dtype(self._dtype),
+            jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.own),
+            self._timeline,
+            np.uint32(stop),
+        )
+
+    def _compiling(self, group: Group, arguments: tuple) -> AbstractContextManager[None]:
+        """Around a call that compiles the group's program if it is the first of this process."""
+        if id(group) in self._compiled:
+            return nullcontext()
+        return compile_once(self._cache, program_name(self.fingerprint(), arguments))
