@@ -1,6 +1,7 @@
 """Every config that is shipped runs: parsed, built and simulated small.
 
-The limits are run whole by tests/limits, which also checks that it leaves none out.
+The limits are run whole by tests/limits, which also checks that it leaves none out, and what the
+benchmark runs by test_bench.
 """
 
 from pathlib import Path
@@ -39,8 +40,8 @@ def test_a_config_runs(path):
     assert float(ds.trough_price.min()) > 0
 
 
-def test_every_file_is_a_question_a_limit_or_included():
+def test_every_file_is_a_question_a_limit_a_benchmark_or_included():
     texts = "".join(path.read_text() for path in QUESTIONS)
     for path in CONFIGS.rglob("*.yaml"):
         folder = path.parent.relative_to(CONFIGS).as_posix()
-        assert folder in (".", "limits") or f"include: {folder}/{path.name}" in texts, path
+        assert folder in (".", "bench", "limits") or f"include: {folder}/{path.name}" in texts, path

@@ -1,0 +1,63 @@
+"""Rows of the benchmark's table: one program, so many policies and paths."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from pool import Pool
+
+LEAST = {"engine": 32, "numpy": 128, "numba": 1, "c": 32, "oct10": 32}
+"""Paths that a core runs at least: a tile of the engine, a block of NumPy."""
+
+
+class Rows:
+    """Runs programs and sums their runs up.
+
+    Args:
+        pool: The workers.
+        work: Cohorts times steps of each program's config.
+    """
+
+    def __init__(self, pool: Pool, work: dict[str, int]) -> None:
+        self._pool, self._work = pool, work
+
+    def interleaved(
+        self, names: list[str], policies: int, seconds: float, repeats: int
+    ) -> list[dict[str, Any]]:
+        """One row a program, the repeats taken in turns, each of about some seconds."""
+        sizes, runs = {}, {name: [] for name in names}
+        for name in names:
+            least = LEAST[name] * self._pool.cores
+            taken = self._pool.run(name, policies, least)["seconds"]
+            sizes[name] = least * max(1, round(seconds / taken))
+        for _ in range(repeats):
+            for name in names:
+                runs[name].append(self._pool.run(name, policies, sizes[name]))
+        return [self._row(name, policies, sizes[name], runs[name]) for name in names]
+
+    def of_paths(self, name: str, policies: int, paths: int) -> dict[str, Any]:
+        """A row of one run of a given number of paths, rounded up to whole steps of the cores."""
+        least = LEAST[name] * self._pool.cores
+        paths = -(-paths // least) * least
+        return self._row(name, policies, paths, [self._pool.run(name, policies, paths)])
+
+    def _row(
+        self, name: str, policies: int, paths: int, runs: list[dict[str, float]]
+    ) -> dict[str, Any]:
+        """Medians over the repeats; the spread is the slowest over the fastest."""
+        seconds = [run["seconds"] for run in runs]
+        rate = policies * paths / statistics.median(seconds)
+        return {
+            "program": "engine" if name == "oct10" else name,
+            "config": "oct10" if name == "oct10" else "bench-core",
+            "policies": policies,
+            "paths": paths,
+            "repeats": len(runs),
+            "seconds": statistics.median(seconds),
+            "spread": max(seconds) / min(seconds),
+            "path_policies_per_second": rate,
+            "cohort_steps_per_second": rate * self._work[name],
+            "busy_cores": statistics.median(run["processor"] / run["seconds"] for run in runs),
+            "peak_memory_mb": max(run["peak_memory_mb"] for run in runs),
+        }
