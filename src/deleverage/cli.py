@@ -242,14 +242,22 @@ def attribute(
     paths: Paths = None,
     workers: Workers = None,
     out: Out = Path("runs"),
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the shares into this file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Split measures over the causes that a config names."""
+    from importlib.util import find_spec
+
     from deleverage import sweep
     from deleverage.analysis.attribution_table import as_text, attribute, required
     from deleverage.config import load_config
+    from deleverage.errors import ConfigError
     from deleverage.results import open_run
 
+    if figure is not None and find_spec("matplotlib") is None:
+        raise ConfigError("--figure needs matplotlib; install deleverage[report].")
     if target.is_dir():
         opened = open_run(target)
         wanted = opened.config.attribution
@@ -258,6 +266,10 @@ def attribute(
         wanted = required(config.attribution)
         opened = sweep.run(config, out, workers=workers)
     found = attribute(opened.outcomes, wanted)
+    if figure is not None:
+        from deleverage.report import attribution_figure
+
+        attribution_figure(found["rows"]).savefig(figure, dpi=150)
     if as_json:
         _emit({"run": opened.path, **found})
         return

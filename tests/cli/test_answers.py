@@ -64,9 +64,11 @@ def test_attribute_gives_rows_that_add_up(call, made):
     assert chances[0]["variable"] == "trough_price[exchange/USDe/spot]"
 
 
-def test_attribute_prints_a_table_a_measure(call, made):
-    code, out, _ = call("attribute", made)
+def test_attribute_prints_a_table_a_measure_and_draws_it(call, made, tmp_path):
+    file = tmp_path / "shares.png"
+    code, out, _ = call("attribute", made, "--figure", file)
     assert code == 0
+    assert file.stat().st_size > 10_000
     assert "mean of liquidated_notional, million USD" in out
     assert "probability below 0.9 of trough_price[exchange/USDe/spot]" in out
     assert "64 paths a combination" in out
