@@ -55,7 +55,8 @@ def as_inputs(inputs: Any, dtype: str) -> Inputs:
     """`state.Inputs` from one, or from the oracle's mapping."""
     if not isinstance(inputs, dict):
         inputs = vars(inputs)
-    return Inputs(*(np.asarray(inputs[name], dtype) for name in SERIES))
+    given = {name: inputs[name] for name in (*SERIES, "backing_kept") if name in inputs}
+    return Inputs(**{n: None if s is None else np.asarray(s, dtype) for n, s in given.items()})
 
 
 def simulate(
@@ -127,6 +128,7 @@ def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: bool) 
         liquidity_drop=inputs.liquidity_drop[..., None, :],
         gate_open=inputs.gate_open[..., None, :],
         t=jnp.arange(layout.steps, dtype=jnp.int32),
+        backing_kept=None if inputs.backing_kept is None else inputs.backing_kept[..., None, :],
     )
     start = initial_state(layout, policy, inputs.liquidity_drop.shape[-1], drive)
     found = jax.lax.scan(advance, start, series)[1]

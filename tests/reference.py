@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import reference_bankruptcies
 import reference_curves
+import reference_issuer
 import reference_margin
 import reference_outcomes
 import reference_shocks
 import reference_trading
 from reference_bankruptcies import settle_bankruptcies
 from reference_curves import depths_at
+from reference_issuer import backing_left, hedge_worth, holders_run, settle_hedges, tell_news
 from reference_margin import (
     book_prices,
     equity_of,
@@ -75,6 +77,7 @@ STAGES = (
     reference_shocks,
     reference_margin,
     reference_curves,
+    reference_issuer,
     reference_trading,
     reference_bankruptcies,
     reference_outcomes,
@@ -190,7 +193,7 @@ def liquidate(
             )
             history.collateral_sold[t, :, b, k] = orders
     fill_collateral(maps, rules, state, history, t, feedback)
-    fill_off_book(maps, rules, history, t)
+    fill_off_book(maps, rules, state, history, t)
     sold += collateral_units(maps, rules, gate_open, history.collateral_sold[t], history.filled[t])
     trade(maps, rules, state, price, liquidity, sold, feedback, False, average)
 
@@ -213,11 +216,15 @@ def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     resilience(maps, rules, state, liquidity)
     basis_trade(maps, rules, state, depth, feedback)
     cross_venue_trade(maps, rules, state, depth, gate_open)
-    redemption_trade(maps, rules, state, depth, gate_open, history.redeemed[t])
+    redemption_trade(maps, rules, state, history, t, depth, gate_open)
+    if feedback > 0.0:
+        holders_run(maps, rules, state, history, t, depth)
 
 
 def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
     """One pass of the stages; `history` holds stage 1 of all steps and receives all the others."""
+    anchor = np.exp(history.log_fundamental[t][maps.pegged])
+    tell_news(maps, state, history, t)
     log_fundamental = history.log_fundamental[t]
     seen = redemption_seen(maps, rules, history.log_fundamental, t)
     thin_books(rules, state, history, t)
@@ -246,6 +253,7 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     history.displacement_healed[t] = state.displacement
     history.price_after[t] = book_prices(maps, log_fundamental, state.displacement)
     settle_bankruptcies(maps, rules, state, history, t)
+    settle_hedges(maps, rules, state, history, t, anchor)
 
     if feedback != 0.0:
         realise_variance(maps, rules, state, log_fundamental)
@@ -270,7 +278,7 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
                 for k in range(maps.buckets):
                     maker_units[maps.perps[b, j]] -= rules.position[j, b, k]
                     maker_cash[maps.perps[b, j]] += rules.position[j, b, k] * rules.entry[j, b]
-    return State(
+    state = State(
         rules.cash.copy(),
         np.ones(rules.position.shape),
         np.ones(rules.collateral.shape),
@@ -288,11 +296,26 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
         starting_log_prices(maps, feedback * rules.displacement),
         np.full((maps.breaker_steps, rules.clamp.shape[0]), np.nan),
         np.zeros(rules.clamp.shape[0]),
+        rules.backing.copy(),
+        rules.supply.copy(),
+        rules.reserve.copy(),
+        rules.free_float.copy(),
+        np.zeros(maps.pegged.shape[0]),
     )
+    at_par = np.zeros(maps.is_pegged.shape[0])
+    state.hedge[:] = hedge_worth(
+        maps, rules, state, book_prices(maps, at_par, state.displacement)
+    )
+    return state
 
 
 def empty_history(
-    maps: Maps, rules: Rules, log_fundamental: np.ndarray, drop: np.ndarray, gate_open: np.ndarray
+    maps: Maps,
+    rules: Rules,
+    log_fundamental: np.ndarray,
+    drop: np.ndarray,
+    gate_open: np.ndarray,
+    backing_kept: np.ndarray,
 ) -> History:
     """Stage 1 of every step, and room for the rest."""
     steps, venues = gate_open.shape
@@ -307,6 +330,10 @@ def empty_history(
         log_fundamental,
         liquidity,
         gate_open,
+        backing_kept,
+        np.ones(backing_kept.shape),
+        np.zeros(backing_kept.shape),
+        np.zeros((steps, markets)),
         np.zeros((steps, markets)),
         np.zeros((steps, entries)),
         np.zeros((steps, entries)),
@@ -334,7 +361,6 @@ def empty_history(
         np.zeros((steps, entries)),
         np.full(steps, np.inf),
         np.zeros((steps, slots, books)),
-        np.zeros((steps, rules.redemption_capacity.shape[0])),
         np.full(steps, np.inf),
         np.zeros(steps),
         np.zeros((steps, markets)),
@@ -369,11 +395,12 @@ def run_path(
     log_fundamental: np.ndarray,  # [T, A]
     drop: np.ndarray,  # [T]
     gate_open: np.ndarray,  # [T, V]
+    backing_kept: np.ndarray,  # [T, pegged]
     feedback: float,
 ) -> History:
     """All steps of one path under one policy."""
     state = starting_state(maps, rules, feedback)
-    history = empty_history(maps, rules, log_fundamental, drop, gate_open)
+    history = empty_history(maps, rules, log_fundamental, drop, gate_open, backing_kept)
     for t in range(gate_open.shape[0]):
         step(maps, rules, state, history, t, feedback)
     return history
@@ -418,23 +445,46 @@ def exogenous(world: Any, draws: Any) -> dict[str, np.ndarray]:
         )
         for p in range(paths)
     ]
-    return {
+    series = {
         name: np.stack([np.asarray(column[i]) for column in columns], axis=-1)
         for i, name in enumerate(names)
     }
+    if not world.backing:
+        return series
+    kept = [
+        backing_left(
+            shocks.backing_asset,
+            shocks.backing_with_macro,
+            shocks.backing_share,
+            shocks.backing_start,
+            shocks.backing_duration,
+            len(layout.pegged),
+            int(layout.steps),
+            float(layout.step),
+            float(time),
+        )
+        for time in series["shock_time"]
+    ]
+    return series | {"backing_kept": np.stack(kept, axis=-1)}
 
 
-def exogenous_of_path(inputs: Any, path: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log fundamentals, depth drop and gates of one path, from a mapping or a `state.Inputs`."""
+def exogenous_of_path(inputs: Any, path: int, pegged: int) -> tuple[np.ndarray, ...]:
+    """Log fundamentals, depth drop, gates and backing kept of one path.
+
+    Args:
+        inputs: A mapping, or a `state.Inputs`.
+        path: Which.
+        pegged: Number of pegged assets.
+    """
     if not isinstance(inputs, dict):
-        inputs = {
-            name: getattr(inputs, name)
-            for name in ("log_fundamental", "liquidity_drop", "gate_open")
-        }
+        inputs = vars(inputs)
+    kept = inputs.get("backing_kept")
+    steps = inputs["gate_open"].shape[0]
     return (
         floats(inputs["log_fundamental"][..., path]),
         floats(inputs["liquidity_drop"][..., path]),
         floats(inputs["gate_open"][..., path]),
+        np.ones((steps, pegged)) if kept is None else floats(kept[..., path]),
     )
 
 
@@ -453,7 +503,7 @@ def simulate(world: Any, policy: Any, inputs: Any, feedback: float = 1.0) -> dic
         rules = rules_of(policy, p)
         columns.append([])
         for path in range(paths):
-            series = exogenous_of_path(inputs, path)
+            series = exogenous_of_path(inputs, path, maps.pegged.shape[0])
             history = run_path(maps, rules, *series, float(feedback))
             columns[-1].append(observe(maps, rules, history))
     return {
@@ -490,7 +540,7 @@ def trajectory(
 ) -> dict[str, np.ndarray]:
     """Every value of every stage and step of one path: the fields of `History`, time first."""
     maps, rules = maps_of(world.layout), rules_of(policy, policy_index)
-    series = exogenous_of_path(inputs, path)
+    series = exogenous_of_path(inputs, path, maps.pegged.shape[0])
     return run_path(maps, rules, *series, float(feedback))._asdict()
 
 

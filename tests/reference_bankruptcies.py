@@ -224,6 +224,7 @@ def deleverage(
                 continue
             held = -maker_units[market] if side == 0 else maker_units[market]
             maker_profit = maker_cash[market] + maker_units[market] * price[market]
+            maker_profit = min(maker_profit, abs(maker_units[market]) * max(1.0, price[market]))
             of_makers = held if held > 0.0 and maker_profit > 0.0 else 0.0
             shares, maker_share, near = winner_shares(
                 maps,

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from reference_curves import average_slip, displacement_at, fills_of, units_to
+from reference_issuer import redeem, redeemable
 from reference_margin import (
     collateral_value,
     credit_of,
@@ -204,7 +205,9 @@ def prices_offered(
     return offered
 
 
-def fill_off_book(maps: Maps, rules: Rules, history: History, t: int) -> None:
+def fill_off_book(
+    maps: Maps, rules: Rules, state: State, history: History, t: int
+) -> None:
     """Sales to an issuer and to backstop buyers as far as these take them, pro rata."""
     orders = history.collateral_sold[t]
     books, buckets = orders.shape[1], orders.shape[2]
@@ -215,9 +218,9 @@ def fill_off_book(maps: Maps, rules: Rules, history: History, t: int) -> None:
                 if is_sold_to(maps, REDEEM, -1, maps.pegged[p], b, j):
                     for k in range(buckets):
                         wanted += orders[j, b, k] * rules.collateral[j, b, k]
-        capacity = rules.redemption_capacity[p] * maps.step
+        capacity = redeemable(maps, rules, state, history, t, p)
         share = capacity / wanted if wanted > capacity else 1.0
-        history.redeemed[t, p] = wanted * share
+        redeem(state, history, t, p, wanted * share)
         for b in range(books):
             for j in range(orders.shape[0]):
                 if is_sold_to(maps, REDEEM, -1, maps.pegged[p], b, j):
@@ -553,9 +556,10 @@ def redemption_trade(
     maps: Maps,
     rules: Rules,
     state: State,
+    history: History,
+    t: int,
     depth: np.ndarray,
     gate_open: np.ndarray,
-    redeemed: np.ndarray,
 ) -> None:
     """A discounted pegged asset is bought at open venues and redeemed, as capacity allows."""
     y = state.displacement
@@ -567,8 +571,9 @@ def redemption_trade(
                 wanted += opened * max(0.0, y[m]) * depth[m]
         if wanted == 0.0:
             continue
-        left = max(0.0, rules.redemption_capacity[p] * maps.step - redeemed[p])
-        share = min(1.0, left / wanted)
+        capacity = redeemable(maps, rules, state, history, t, p)
+        share = min(1.0, capacity / wanted)
+        redeem(state, history, t, p, min(capacity, wanted))
         for m in range(y.shape[0]):
             if maps.market_asset[m] == maps.pegged[p] and not maps.market_is_perp[m]:
                 y[m] -= share * gate_open[maps.market_venue[m]] * max(0.0, y[m])

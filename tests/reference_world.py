@@ -13,6 +13,7 @@ import numpy as np
 
 INDEX, LAST, MEDIAN = 0, 1, 2
 LAWS = {"fixed": 0, "normal": 1, "lognormal": 2, "generalised_pareto": 3}
+ENDLESS = 1e30  # backing, supply and reserve of an issuer that a world knows nothing of
 LINEAR, SQRT, PROFILE = 0, 1, 2
 BOOKS, REDEEM, BACKSTOP, HOLD = 0, 1, 2, 3
 SALES = {"market": BOOKS, "spread": BOOKS, "redeem": REDEEM, "backstop": BACKSTOP, "hold": HOLD}
@@ -40,6 +41,7 @@ class Maps(NamedTuple):
     perps: np.ndarray  # [B, Jp]
     collateral: np.ndarray  # [B, Jc]
     is_hedged: np.ndarray  # [B] bool
+    book_issuer: np.ndarray  # [B] place among the pegged, -1
     is_target: np.ndarray  # [B] bool
     is_targeting: np.ndarray  # [B] bool
     is_loan: np.ndarray  # [B] bool
@@ -120,6 +122,12 @@ class Rules(NamedTuple):
     fund: np.ndarray  # [V]
     adl: np.ndarray  # [V]
     queue: np.ndarray  # [V] 1 where winners are ranked
+    backing: np.ndarray  # [pegged]
+    supply: np.ndarray  # [pegged]
+    reserve: np.ndarray  # [pegged]
+    free_float: np.ndarray  # [pegged]
+    run_rate: np.ndarray  # [pegged]
+    run_tolerance: np.ndarray  # [pegged]
     feed_cap: np.ndarray  # [M]
     due_at_start: float
 
@@ -159,6 +167,11 @@ class Shocks(NamedTuple):
     outage_start: np.ndarray  # [outages]
     outage_length: np.ndarray  # [outages]
     outage_rate: np.ndarray  # [outages]
+    backing_asset: np.ndarray  # [losses] place among the pegged
+    backing_with_macro: np.ndarray  # [losses] bool
+    backing_share: np.ndarray  # [losses]
+    backing_start: np.ndarray  # [losses]
+    backing_duration: np.ndarray  # [losses]
 
 
 def floats(values: Any) -> np.ndarray:
@@ -218,6 +231,7 @@ def maps_of(layout: Any) -> Maps:
         perps=padded([b.perps for b in layout.books]),
         collateral=padded([b.collateral for b in layout.books]),
         is_hedged=np.array([b.hedged for b in layout.books], bool),
+        book_issuer=integers([b.issuer for b in layout.books]),
         is_target=np.array([b.target for b in layout.books], bool),
         is_targeting=np.array([b.targeting for b in layout.books], bool),
         is_loan=np.array([not b.perps for b in layout.books], bool),
@@ -263,6 +277,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
     entries, markets = index.floor.shape[0], impact.depth.shape[0]
     sales = policies.sales
     breakers = policies.breakers
+    issuer, issuers = policies.issuer, healing.redemption_capacity.shape[0]
     return Rules(
         position=floats(books.position[..., policy]),
         entry=floats(books.entry[..., 0, policy]),
@@ -312,6 +327,12 @@ def rules_of(policies: Any, policy: int) -> Rules:
         fund=floats(policies.backstop.fund[..., policy]),
         adl=floats(policies.backstop.adl[..., policy]),
         queue=given(policies.backstop.queue, policy, policies.backstop.adl.shape[0], fill=0.0),
+        backing=given(issuer and issuer.backing, policy, issuers, fill=ENDLESS),
+        supply=given(issuer and issuer.supply, policy, issuers, fill=ENDLESS),
+        reserve=given(issuer and issuer.reserve, policy, issuers, fill=ENDLESS),
+        free_float=given(issuer and issuer.free_float, policy, issuers, fill=0.0),
+        run_rate=given(issuer and issuer.run_rate, policy, issuers, fill=0.0),
+        run_tolerance=given(issuer and issuer.run_tolerance, policy, issuers, fill=0.0),
         feed_cap=floats(policies.reporting.feed_cap[..., policy]),
         due_at_start=float(policies.reporting.due_at_start[policy]),
     )
@@ -354,6 +375,11 @@ def shocks_of(world: Any) -> Shocks:
         outage_start=floats([o.start for o in outages]),
         outage_length=floats([o.length for o in outages]),
         outage_rate=floats([o.rate for o in outages]),
+        backing_asset=integers([loss.asset for loss in world.backing]),
+        backing_with_macro=np.array([loss.with_macro for loss in world.backing], bool),
+        backing_share=floats([loss.share for loss in world.backing]),
+        backing_start=floats([loss.start for loss in world.backing]),
+        backing_duration=floats([loss.duration for loss in world.backing]),
     )
 
 
@@ -377,6 +403,11 @@ class State(NamedTuple):
     last_log_price: np.ndarray  # [M] after stage 8 of the step before
     recent_index: np.ndarray  # [W, I] newest first
     halt_left: np.ndarray  # [I] steps
+    backing: np.ndarray  # [pegged]
+    supply: np.ndarray  # [pegged]
+    reserve: np.ndarray  # [pegged]
+    free_float: np.ndarray  # [pegged]
+    hedge: np.ndarray  # [pegged] worth of issuers' hedges
 
 
 class History(NamedTuple):
@@ -385,6 +416,10 @@ class History(NamedTuple):
     log_fundamental: np.ndarray  # [T, A] stage 1
     liquidity: np.ndarray  # [T, M] the multiplier l of depth
     gate_open: np.ndarray  # [T, V]
+    backing_kept: np.ndarray  # [T, pegged]
+    backing_ratio: np.ndarray  # [T, pegged]
+    redeemed: np.ndarray  # [T, pegged] units
+    holders_sold: np.ndarray  # [T, M] units
     price: np.ndarray  # [T, M] stage 2
     reference: np.ndarray  # [T, I] stage 3, NaN without references
     raw_index: np.ndarray  # [T, I]
@@ -412,7 +447,6 @@ class History(NamedTuple):
     halted: np.ndarray  # [T, I] 1 where a breaker has tripped
     breaker_gap: np.ndarray  # [T] nearness to a trigger, for comparisons
     received: np.ndarray  # [T, Jc, B] what a unit of collateral brings
-    redeemed: np.ndarray  # [T, pegged] units redeemed for cohorts
     fill_gap: np.ndarray  # [T] nearness to a threshold of fills, for comparisons
     is_unfilled: np.ndarray  # [T] 1 where any order was not filled whole
     displacement_healed: np.ndarray  # [T, M] y after stage 8

@@ -15,6 +15,7 @@ from deleverage.policy import (
     HealingRules,
     ImpactRules,
     IndexRules,
+    IssuerRules,
     LiquidationRules,
     MarginRules,
     Policy,
@@ -26,6 +27,7 @@ from deleverage.policy import (
 from deleverage.state import Draws
 from deleverage.world import (
     INFINITE_DEPTH,
+    BackingLoss,
     Book,
     IndexEntry,
     Layout,
@@ -530,7 +532,11 @@ FULL_LAYOUT = dataclasses.replace(
     RANDOM_LAYOUT,
     books=(
         *(
-            dataclasses.replace(book, collateral=(6,)) if book.is_loan else book
+            dataclasses.replace(
+                book,
+                collateral=(6,) if book.is_loan else book.collateral,
+                issuer=0 if book.hedged else -1,
+            )
             for book in RANDOM_LAYOUT.books
         ),
         Book(0, perps=(), collateral=(6,), targeting=True),
@@ -629,6 +635,19 @@ def full_world(
     world, policy = random_world(seed, policies, law)
     rng = np.random.default_rng([seed, policies, 1])
     world = dataclasses.replace(world, layout=FULL_LAYOUT)
+    issuer = IssuerRules(
+        backing=rng.choice([101.0, 100.0, 1e30], (2, policies)),
+        supply=np.full((2, policies), 100.0),
+        reserve=rng.choice([2.0, 10.0, 1e30], (2, policies)),
+        free_float=rng.choice([0.0, 60.0], (2, policies)),
+        run_rate=rng.choice([0.0, 2.0, 8.0], (2, policies)),
+        run_tolerance=rng.choice([0.0, 0.005], (2, policies)),
+    )
+    losses = (
+        BackingLoss(0, False, rng.choice([0.0, 0.3]), rng.uniform(0.0, 3.0), 0.0),
+        BackingLoss(1, True, rng.uniform(0.0, 0.5), rng.uniform(0.0, 1.0), rng.uniform(0.5, 4.0)),
+    )
+    world = dataclasses.replace(world, backing=losses)
     queue = rng.choice([0.0, 1.0], policy.backstop.adl.shape)
     entries = (len(FULL_LAYOUT.indices), policies)
     policy = dataclasses.replace(
@@ -647,6 +666,7 @@ def full_world(
             capacity=rng.choice([0.0, 1.0, 30.0], entries),
             pause=rng.choice([0.0, 1.0], entries),
         ),
+        issuer=issuer,
     )
     return world, with_more_books(policy)
 

@@ -115,6 +115,17 @@ class HealingRules(eqx.Module):
     redemption_capacity: Any  # [pegged, policy] USD millions per minute
 
 
+class IssuerRules(eqx.Module):
+    """Issuers of pegged assets, and who holds what they issued. Units of the asset."""
+
+    backing: Any  # [pegged, policy] at the start, in units of the anchor
+    supply: Any  # [pegged, policy] at the start
+    reserve: Any  # [pegged, policy] units that are redeemed at most; 1e30: no end
+    free_float: Any  # [pegged, policy] units of holders who may run
+    run_rate: Any  # [pegged, policy] of what they hold, per minute and unit of excess discount
+    run_tolerance: Any  # [pegged, policy] discount below which they keep it
+
+
 class BackstopRules(eqx.Module):
     """Who pays when an account owes more than it has."""
 
@@ -146,3 +157,4 @@ class Policy(eqx.Module):
     thinning: ThinningRules | None = None  # None: off in every policy
     breakers: BreakerRules | None = None
     sales: SaleRules | None = None  # None: all collateral goes to books, gates or not
+    issuer: IssuerRules | None = None  # None: backing is never short, and nobody runs

@@ -32,6 +32,7 @@ class Inputs(eqx.Module):
     log_fundamental: Any  # [T, A, path]
     liquidity_drop: Any  # [T, path]
     gate_open: Any  # [T, V, path], 1 open, 0 shut
+    backing_kept: Any = None  # [T, pegged, path] share of the backing that a step's news leaves
 
 
 class PathCoordinates(eqx.Module):
@@ -91,6 +92,16 @@ class Breakers(eqx.Module):
     left: Any  # [I, column] steps that the halt goes on
 
 
+class IssuerState(eqx.Module):
+    """Issuers of pegged assets and those who hold what they issued, `[pegged, column]` units."""
+
+    backing: Any  # of the anchor
+    supply: Any
+    reserve: Any  # that can still be redeemed
+    free_float: Any  # of holders who may run
+    hedge: Any  # USD millions: what its hedges were worth after the step before
+
+
 class State(eqx.Module):
     """All that the next step reads, and room that it writes before it reads it."""
 
@@ -100,3 +111,4 @@ class State(eqx.Module):
     orders: Orders  # room for the orders of a step, written before it is read
     deficit: Any  # [B, K, column] the same for deficits
     breakers: Breakers | None = None  # None: there are none
+    issuer: IssuerState | None = None  # where a policy knows what backs a pegged asset

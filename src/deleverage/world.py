@@ -53,6 +53,7 @@ class Book:
     perps: tuple[int, ...]  # market of each perp slot
     collateral: tuple[int, ...]  # index entry of each collateral slot
     hedged: bool = False  # collateral slot 0 is the spot leg of the short in perp slot 0
+    issuer: int = -1  # place among `Layout.pegged` of the issuer whose hedge it is
     target: bool = False  # liquidation kind `target`; neither this nor the next: `close`
     targeting: bool = False  # liquidation kind `targeting`
     sales: tuple[str, ...] = ()  # of each collateral slot; (): all "market"
@@ -148,6 +149,16 @@ class Outage(eqx.Module):
     rate: Any
 
 
+class BackingLoss(eqx.Module):
+    """News that a share of what backs a pegged asset is lost, at a time or with the macro shock."""
+
+    asset: int = eqx.field(static=True)  # place among `Layout.pegged`
+    with_macro: bool = eqx.field(static=True)  # `start` counts from the macro shock
+    share: Any  # below 1
+    start: Any  # minutes
+    duration: Any  # minutes over which it comes out; 0: at once
+
+
 class World(eqx.Module):
     """The layout and the exogenous shocks. `loading` turns normals into log-price increments."""
 
@@ -159,3 +170,4 @@ class World(eqx.Module):
     merton: Merton | None
     liquidity: Liquidity
     outages: tuple[Outage, ...]
+    backing: tuple[BackingLoss, ...] = ()

@@ -12,6 +12,7 @@ import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deleverage.cascade.issuer import LEAST_BACKING
 from deleverage.cascade.liquidation import REMAINDER
 from deleverage.policy import Policy
 
@@ -217,3 +218,44 @@ def test_bad_debt_is_what_due_accounts_lack_and_is_borne_in_full(dtype, seed):
     for b, book in enumerate(LAYOUT.books):
         lacking[:, book.venue] += deficit[:, b].sum(axis=1)
     assert np.abs(losses.bad_debt - lacking).max() <= w.error
+
+
+@precisions
+@settings(max_examples=10)
+@given(seed=seeds)
+def test_what_issuers_redeem_and_holders_sell_is_gone_from_their_stocks(dtype, seed):
+    world, policies = worlds.full_world(seed)
+    policy = kernel.single(policies)
+    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
+    before, after, flows = kernel.trajectory(world.layout, policy, inputs, dtype=dtype)
+    # of a supply, and of what the hedge is worth
+    error = kernel.rounding(world.layout, dtype) * kernel.gross_exposure(policy)[0]
+    told = before.issuer.backing * np.asarray(inputs["backing_kept"])
+    supply = before.issuer.supply
+    ratio = np.where(supply > 0, told / np.where(supply > 0, supply, 1.0), 1.0)
+    ratio = np.clip(ratio, LEAST_BACKING, 1.0)
+    sold = np.zeros_like(flows.redeemed)
+    for place, asset in enumerate(world.layout.pegged):
+        books = [m.asset == asset and not m.is_perp for m in world.layout.markets]
+        sold[:, place] = flows.holders_sold[:, books].sum(axis=1)
+    # the hedged book is an issuer's: what it gained is too, but for what it was topped up with
+    place = next(b for b, book in enumerate(world.layout.books) if book.issuer == 0)
+    spent = before.accounts.budget[:, place] - after.accounts.budget[:, place]
+    gained = after.issuer.hedge - before.issuer.hedge
+    gained[:, 0] -= spent.sum(axis=1)
+    gained = gained / np.exp(inputs["log_fundamental"][:, list(world.layout.pegged)])
+    gone = {
+        "supply": flows.redeemed,
+        "reserve": flows.redeemed,
+        "backing": np.minimum(flows.redeemed * ratio, told) - gained,
+        "free_float": sold,
+    }
+    for name, units in gone.items():
+        had = told if name == "backing" else getattr(before.issuer, name)
+        left = getattr(after.issuer, name)
+        finite = had < 1e20
+        assert left.min() >= 0.0, name
+        assert name == "backing" or units.min() >= 0.0, name
+        assert np.abs(np.maximum(had - units, 0.0) - left)[finite].max(initial=0.0) <= error, name
+    paid = policy.healing.redemption_capacity * world.layout.step
+    assert (flows.redeemed <= paid + error).all()

@@ -15,6 +15,7 @@ from deleverage.state import Orders
 class Flows(eqx.Module):
     """Prices, orders and losses of a step; what nobody reads is not computed."""
 
+    fundamental: Array  # [A, column]; of pegged assets what their issuer pays
     price: Array  # [M, column] stage 2
     index_price: Array  # [I, column]
     mark_price: Array  # [M, column]
@@ -39,4 +40,6 @@ class Flows(eqx.Module):
     missed_notional: Array  # [column] of cohorts first missed in this step
     off_book: OffBook | None  # collateral sold to others than order books
     halted: Array | None  # [I, column] bool: whose breaker has tripped
+    redeemed: Array | None = None  # [pegged, column] units, where issuers are modelled
+    holders_sold: Array | None = None  # [M, column] units of those who run
     unfilled: Array | None = None  # [column] bool: a book had not enough for its orders

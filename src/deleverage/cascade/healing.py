@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from deleverage.cascade.impact import Depth
-from deleverage.cascade.maps import Maps, one_hot
+from deleverage.cascade.issuer import redemption_capacity
+from deleverage.cascade.maps import Maps, one_hot, pegged_spot
 from deleverage.cascade.once import once
 from deleverage.cascade.primitives import contract, half_life_decay, ratio_or_zero
 from deleverage.policy import HealingRules
+from deleverage.state import IssuerState
 from deleverage.world import Layout
+
+Runs = Callable[[Array], Array]
+
+
+class Healed(NamedTuple):
+    """Order books after stage 8, and what was traded in pegged assets."""
+
+    displacement: Array  # [market, column]
+    bought: Array | None  # units bought to be redeemed, [pegged, column]
+    sold: Array | None  # units that holders sold, [market, column]
 
 
 def heal(
@@ -22,8 +37,12 @@ def heal(
     displacement: Array,
     gate_open: Array,
     redeemed: Array | None = None,
-) -> Array:
+    issuer: IssuerState | None = None,
+    runs: Runs | None = None,
+) -> Healed:
     """Displacements after resilience, basis, cross-venue and redemption arbitrage, in this order.
+
+    Last, holders of what is still discounted run.
 
     Args:
         layout: Static world.
@@ -33,9 +52,8 @@ def heal(
         displacement: After the orders, `[market, column]`.
         gate_open: `[venue, column]`, 1 open.
         redeemed: Units that stage 6 has redeemed already, `[pegged, column]`; None: none.
-
-    Returns:
-        `[market, column]`.
+        issuer: What issuers can still redeem after that; None: no end to it.
+        runs: What holders sell by displacement, `[market, column]`, or None.
 
     Source: MODEL.md section 2.8.
     """
@@ -46,17 +64,14 @@ def heal(
         y = close_basis(layout, rules.basis_half_life, depth, y, minutes)
     if layout.arbitrage_groups:
         y = equalise_venues(layout, rules, depth, y, open_here, minutes)
+    bought = sold = None
     if layout.pegged:
-        capacity = redemption_capacity(rules, minutes)
-        if redeemed is not None:
-            capacity = jnp.maximum(capacity - redeemed, 0)
-        y = redeem_discount(layout, maps, capacity, depth, y, open_here)
-    return y
-
-
-def redemption_capacity(rules: HealingRules, minutes: float) -> Array:
-    """Units that each issuer redeems in a step, for stages 6 and 8, `[pegged, column]`."""
-    return rules.redemption_capacity * minutes
+        capacity = redemption_capacity(rules, issuer, minutes, redeemed)
+        y, bought = redeem_discount(layout, maps, capacity, depth, y, open_here)
+    if runs is not None:
+        sold = once(runs, y)
+        y = y + sold * depth.inverse
+    return Healed(y, bought, sold)
 
 
 def close_basis(
@@ -107,17 +122,21 @@ def redeem_discount(
     depth: Depth,
     y: Array,
     open_here: Array,
-) -> Array:
-    """Buy discounted pegged assets and redeem them with the issuer, never past the peg."""
-    is_spot = ~maps.is_perp[:, 0, 0]
-    member = is_spot * (maps.market_asset == np.array(layout.pegged)[:, None])  # [pegged, M]
+) -> tuple[Array, Array]:
+    """Buy discounted pegged assets and redeem them with the issuer, never past the peg.
 
-    def served(discount: Array, local: Array) -> Array:
+    Returns:
+        Displacements, and the units redeemed, `[pegged, column]`.
+    """
+    member = pegged_spot(layout, maps)
+
+    def serve(discount: Array, local: Array) -> tuple[Array, Array]:
         wanted = contract(member, discount * local)
-        return jnp.minimum(1, _or_one(capacity, wanted))
+        return jnp.minimum(1, _or_one(capacity, wanted)), jnp.minimum(capacity, wanted)
 
     discount = open_here * jnp.maximum(y, 0)
-    return y - contract(member.T, once(served, discount, depth.local)) * discount
+    served, redeemed = once(serve, discount, depth.local)
+    return y - contract(member.T, served) * discount, redeemed
 
 
 def _or_one(numerator: Array, denominator: Array) -> Array:

@@ -82,6 +82,12 @@ def one_hot(places: np.ndarray, width: int) -> np.ndarray:
     return np.eye(width)[places]
 
 
+def pegged_spot(layout: Layout, maps: Maps) -> np.ndarray:
+    """Spot books of each pegged asset, 0 or 1, `[pegged, market]`."""
+    spot = ~maps.is_perp[:, 0, 0]
+    return (spot & (maps.market_asset == np.array(layout.pegged)[:, None])).astype(np.float64)
+
+
 def _places(rows: Iterable[int]) -> np.ndarray:
     """Rows to choose: 32 bits, whether or not floats have 64."""
     return np.array(list(rows), np.int32)

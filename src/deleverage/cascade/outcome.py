@@ -109,7 +109,6 @@ def observe(
     policy: Policy,
     tally: Tally,
     flows: Flows,
-    fundamental: Array,
     t: Array,
     drive: Drive,
 ) -> Tally:
@@ -121,7 +120,6 @@ def observe(
         policy: Rules.
         tally: Outcomes so far.
         flows: Of the step.
-        fundamental: `[asset, column]`; what an issuer pays.
         t: Step number, counted from 0.
         drive: How it is run.
 
@@ -132,7 +130,7 @@ def observe(
     sales = flows.sales
     trough = flows.closing_price < tally.trough_price
     parity = flows.closing_price[maps.peg_market]
-    issuer = fundamental[maps.peg_asset]
+    issuer = flows.fundamental[maps.peg_asset]
     depegged = [(parity < level * issuer).astype(dtype) for level in layout.thresholds]
     exhausted = jnp.max(flows.pressed, axis=0) > EXHAUSTED
     if flows.unfilled is not None:

@@ -8,6 +8,8 @@ from jax import Array
 
 from deleverage.cascade.books import rules_of
 from deleverage.cascade.breaker import breakers_at_rest
+from deleverage.cascade.hedge import hedge_worth
+from deleverage.cascade.issuer import issuers_at_start
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.prices import log_prices, market_prices
 from deleverage.cascade.primitives import add_slots
@@ -32,7 +34,8 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
     displacement = policy.impact.displacement * drive.feedback
     at_par = jnp.ones((len(layout.assets), *displacement.shape[1:]), displacement.dtype)
     never = jnp.zeros(start.cash.shape, bool)
-    market = rules_of(layout, maps.facts, policy).facts.market
+    rules = rules_of(layout, maps.facts, policy)
+    market, prices = rules.facts.market, market_prices(maps, at_par, displacement)
 
     def by_market(contracts: Array) -> Array:
         return add_slots(jnp.zeros_like(displacement), list(market), list(contracts))
@@ -40,19 +43,23 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
     def ones_if(rule: Array | None, *shape: int) -> Array | None:
         return None if rule is None else jnp.ones((*shape, *rule.shape), rule.dtype)
 
+    accounts = Accounts(
+        cash=start.cash,
+        contracts=start.position,
+        collateral=start.collateral,
+        budget=start.budget,
+        taken_over=never,
+        liquidated=never,
+        missed=never,
+    )
+    issuer = None
+    if policy.issuer is not None:
+        issuer = issuers_at_start(policy.issuer, hedge_worth(layout, rules, accounts, prices))
     return State(
-        accounts=Accounts(
-            cash=start.cash,
-            contracts=start.position,
-            collateral=start.collateral,
-            budget=start.budget,
-            taken_over=never,
-            liquidated=never,
-            missed=never,
-        ),
+        accounts=accounts,
         markets=Markets(
             displacement=displacement,
-            last_price=market_prices(maps, at_par, displacement),
+            last_price=prices,
             smoothed_index=jnp.ones_like(policy.index.floor),
             basis=jnp.zeros_like(displacement),
             maker_units=-by_market(start.position),
@@ -70,4 +77,5 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
         orders=Orders(jnp.zeros_like(start.position), jnp.zeros_like(start.collateral)),
         deficit=jnp.zeros_like(start.cash),
         breakers=breakers_at_rest(layout.breaker_steps, policy.index.floor),
+        issuer=issuer,
     )

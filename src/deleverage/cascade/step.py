@@ -14,14 +14,22 @@ from deleverage.cascade.books import rules_of
 from deleverage.cascade.breaker import watch_index
 from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders, in_any
 from deleverage.cascade.flows import Flows
-from deleverage.cascade.healing import heal, redemption_capacity
+from deleverage.cascade.healing import heal
+from deleverage.cascade.hedge import after_hedging
 from deleverage.cascade.impact import OrderBooks, local_depth
 from deleverage.cascade.index import publish
+from deleverage.cascade.issuer import (
+    after_news,
+    after_redemptions,
+    redemption_capacity,
+    redemption_prices,
+)
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.margin_call import call_margin, masks_of
 from deleverage.cascade.off_book import fill_off_book
 from deleverage.cascade.once import once
 from deleverage.cascade.prices import log_prices, market_prices
+from deleverage.cascade.runs import holders_sales, sold_by_asset
 from deleverage.cascade.sales import sale_terms, with_open_routes
 from deleverage.cascade.settlement import settle
 from deleverage.cascade.thinning import realise, thin
@@ -40,6 +48,7 @@ class StepInputs(eqx.Module):
     gate_open: Array  # [V, 1, path]
     t: Array  # step number, counted from 0
     watched: Array | None = None  # lane and path whose margins are handed out
+    backing_kept: Array | None = None  # [pegged, 1, path] None: no news of issuers
 
 
 def step(
@@ -60,6 +69,12 @@ def step(
     maps, minutes, markets = maps_of(layout), layout.step, state.markets
     rules = rules_of(layout, maps.facts, policy)
     fundamental, gate_open = inputs.fundamental, inputs.gate_open
+
+    # 1 what issuers pay
+    issuer = state.issuer
+    if issuer is not None:
+        issuer = once(after_news, issuer, inputs.backing_kept)
+        fundamental = once(partial(redemption_prices, layout), issuer, fundamental)
 
     # 2-3 prices, index, mark
     price = once(partial(market_prices, maps), fundamental, markets.displacement)
@@ -122,11 +137,16 @@ def step(
         rules,
         spot,
         terms,
-        redemption_capacity(policy.healing, minutes),
+        redemption_capacity(policy.healing, issuer, minutes),
         call,
         minutes,
         drive,
     )
+    redeemed = holders_sold = None
+    if issuer is not None and off_book is not None:
+        handed_in = off_book.redeemed_by_asset(layout, maps)
+        issuer = after_redemptions(issuer, handed_in, jnp.zeros_like(handed_in))
+        redeemed = handed_in
     spot_rise, spot_average = executed(drive, call, order_books, price, spot.units)
     orders = Orders(perps.closed, spot.sold)
     average_price = once(partial(jnp.where, maps.is_perp), perp_average, spot_average)
@@ -140,14 +160,26 @@ def step(
             lambda: market_prices(maps, fundamental, pressed),
             lambda: price,
         )
-        displacement = once(
-            partial(heal, layout, maps),
+        runs = None
+        if issuer is not None:
+            runs = partial(
+                holders_sales, layout, maps, policy.issuer, issuer, policy.impact.depth, minutes
+            )
+        healed = once(
+            partial(heal, layout, maps, runs=runs),
             policy.healing,
             order_books.depth_at(pressed),
             pressed,
             gate_open,
             None if off_book is None else off_book.redeemed_by_asset(layout, maps),
+            issuer,
         )
+        displacement = healed.displacement
+        if issuer is not None:
+            sold = sold_by_asset(layout, maps, healed.sold)
+            issuer = after_redemptions(issuer, healed.bought, sold)
+            redeemed = healed.bought if redeemed is None else healed.bought + redeemed
+            holders_sold = healed.sold
         closing_price = once(partial(market_prices, maps), fundamental, displacement)
 
     volatility = markets.volatility
@@ -195,7 +227,19 @@ def step(
         drive,
     )
 
+    if issuer is not None:
+        issuer = once(
+            partial(after_hedging, layout),
+            rules,
+            issuer,
+            state.accounts,
+            accounts,
+            closing_price,
+            inputs.fundamental,
+        )
+
     flows = Flows(
+        fundamental=fundamental,
         price=price,
         index_price=published.index_price,
         mark_price=published.mark_price,
@@ -220,6 +264,8 @@ def step(
         missed_notional=perps.missed_notional,
         off_book=off_book,
         halted=halted,
+        redeemed=redeemed,
+        holders_sold=holders_sold,
         unfilled=in_any(unfilled_perps, unfilled_spot),
     )
-    return State(accounts, markets, fund, orders, settled.deficit, breakers), flows
+    return State(accounts, markets, fund, orders, settled.deficit, breakers, issuer), flows

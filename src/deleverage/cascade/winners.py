@@ -106,8 +106,13 @@ class MakerStakes(NamedTuple):
 
 
 def maker_stakes(markets: Markets, price: Array) -> MakerStakes:
-    """Market makers as winners, ranked as accounts without leverage."""
-    profit = markets.maker_cash + markets.maker_units * price
+    """Market makers as winners, ranked as accounts without leverage.
+
+    Their cash holds what they earned on contracts long closed: of the ones that they still have, it
+    counts no more than a contract can have gained, so that an inventory of nothing wins nothing.
+    """
+    most = jnp.abs(markets.maker_units) * jnp.maximum(1, price)
+    profit = jnp.minimum(markets.maker_cash + markets.maker_units * price, most)
     winning = jnp.where(profit > 0, markets.maker_units, 0)
     notional = jnp.abs(winning) * price
     entry_notional = jnp.maximum(notional - jnp.sign(winning) * profit, LEAST_EQUITY * notional)

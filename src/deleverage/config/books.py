@@ -111,6 +111,7 @@ class HedgedBook(_Common):
 
     kind: Literal["hedged"]
     asset: str
+    issuer: str | None = None  # the pegged asset that it backs
     open_interest: PositiveMoney
     entry: Positive = 1.0
 

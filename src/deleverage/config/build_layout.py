@@ -49,6 +49,7 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
                     names.index_of(spec.venue, asset, product_of(spec)) for asset in on_collateral
                 ),
                 hedged=isinstance(spec, HedgedBook),
+                issuer=_issuer(spec, pegged),
                 target=rules.liquidation[spec.venue].kind == "target",
                 targeting=rules.liquidation[spec.venue].kind == "targeting",
                 sales=_sale_kinds(rules, spec, on_collateral),
@@ -94,6 +95,11 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
         if names.indices
         else 0,
     )
+
+
+def _issuer(spec: BookSpec, pegged: list[str]) -> int:
+    hedges = isinstance(spec, HedgedBook) and spec.issuer is not None
+    return pegged.index(spec.issuer) if hedges else -1
 
 
 def arbitrage_groups(config: Config, names: Names) -> dict[str, tuple[tuple[int, ...], Arbitrage]]:

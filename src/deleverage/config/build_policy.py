@@ -9,6 +9,7 @@ import numpy as np
 
 from deleverage.config.base import lookup
 from deleverage.config.build_books import Portfolios
+from deleverage.config.build_issuers import build_issuers
 from deleverage.config.build_layout import arbitrage_groups, breaker_window
 from deleverage.config.build_margin import Margin
 from deleverage.config.build_shocks import MINUTES_PER_YEAR
@@ -90,6 +91,10 @@ def build_policy(
         ),
         breakers=_breakers(config, entries),
         sales=_sales(entries),
+        issuer=build_issuers(
+            [a.issuer for a in config.scenario.assets.values() if isinstance(a, Pegged)],
+            [entry.rules.redemptions for entry in entries],
+        ),
     )
 
 
@@ -290,12 +295,13 @@ def _healing(config: Config, names: Names, entries: Sequence[Entry]) -> HealingR
     venues = list(scenario.venues.values())
     basis = [venues[layout.markets[perp].venue].basis_half_life for _, perp in layout.basis_pairs]
     groups = [rule for _, rule in arbitrage_groups(config, names).values()]
-    capacity = [a.redemption_capacity for a in scenario.assets.values() if isinstance(a, Pegged)]
     resilience = [spec.resilience_half_life for spec in scenario.markets.values()]
     return HealingRules(
         resilience_half_life=_same(np.array(resilience), entries),
         basis_half_life=_same(np.array(basis), entries),
         arbitrage_half_life=_same(np.array([group.half_life for group in groups]), entries),
         arbitrage_capital=_same(np.array([group.capital / 1e6 for group in groups]), entries),
-        redemption_capacity=_same(np.array(capacity) / 1e6, entries),
+        redemption_capacity=_stack(
+            [[one.capacity / 1e6 for one in e.rules.redemptions.values()] for e in entries]
+        ),
     )

@@ -12,12 +12,14 @@ from deleverage.config.scenario import Pegged, Risk
 from deleverage.config.shocks import (
     FixedSeverity,
     LognormalSeverity,
+    Loss,
+    MacroLoss,
     NormalSeverity,
     ScheduledOutage,
     Severity,
 )
 from deleverage.config.shocks import Outage as OutageSpec
-from deleverage.world import Layout, Liquidity, Macro, Merton, Outage, World
+from deleverage.world import BackingLoss, Layout, Liquidity, Macro, Merton, Outage, World
 
 MINUTES_PER_YEAR = 365 * 24 * 60
 
@@ -63,6 +65,17 @@ def build_world(config: Config, names: Names, layout: Layout, base: Config | Non
             _outage(names, outage, happens)
             for outage, happens in _places(shocks.outages, (base or config).scenario.shocks.outages)
         ),
+        backing=tuple(_loss(names, layout, loss) for loss in shocks.backing),
+    )
+
+
+def _loss(names: Names, layout: Layout, loss: Loss) -> BackingLoss:
+    return BackingLoss(
+        asset=layout.pegged.index(names.assets[loss.asset]),
+        with_macro=isinstance(loss, MacroLoss),
+        share=np.float64(loss.share),
+        start=np.float64(loss.delay if isinstance(loss, MacroLoss) else loss.start),
+        duration=np.float64(loss.duration),
     )
 
 

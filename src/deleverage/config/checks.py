@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from deleverage.config.base import EVERYWHERE
-from deleverage.config.books import HedgedBook, LoanBook
+from deleverage.config.books import BookSpec, HedgedBook, LoanBook
+from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
@@ -266,6 +267,17 @@ class Checker:
                     )
         for number, outage in enumerate(shocks.outages):
             self.venue(outage.venue, (*key, "outages", number, "venue"))
+        for number, loss in enumerate(shocks.backing):
+            here: Key = (*key, "backing", number, "asset")
+            self.asset(loss.asset, here)
+            asset = self.scenario.assets[loss.asset]
+            if not isinstance(asset, Pegged) or asset.issuer is None:
+                self.refuse(
+                    here,
+                    f"a loss of what backs '{loss.asset}', whose issuer is not modelled",
+                    "pegged assets with an `issuer`",
+                    f"add scenario.assets.{loss.asset}.issuer: {{supply: ...}}",
+                )
 
     def _books(self) -> None:
         if not self.scenario.books:
@@ -274,6 +286,7 @@ class Checker:
             key: Key = ("scenario", "books", name)
             self.venue(book.venue, (*key, "venue"))
             if isinstance(book, HedgedBook):
+                self._hedged(book, key)
                 perps, mix = {book.asset: -1.0}, {book.asset: 1.0}
                 places = {"perps": (*key, "asset"), "collateral": (*key, "asset")}
             else:
@@ -299,6 +312,43 @@ class Checker:
             ):
                 if len(slots) > SLOTS:
                     self.refuse(key, f"{len(slots)} {what}", f"at most {SLOTS}", "split the book")
+
+    def _hedged(self, book: HedgedBook, key: Key) -> None:
+        if book.issuer is None:
+            return
+        self.asset(book.issuer, (*key, "issuer"))
+        asset = self.scenario.assets[book.issuer]
+        if not isinstance(asset, Pegged) or asset.issuer is None:
+            self.refuse(
+                (*key, "issuer"),
+                f"a hedge of '{book.issuer}', whose issuer is not modelled",
+                "pegged assets with an `issuer`",
+                f"add scenario.assets.{book.issuer}.issuer: {{supply: ...}}",
+            )
+
+    def _issuer(self, name: str, lever: IssuerLever, key: Key) -> None:
+        self.asset(name, key)
+        asset = self.scenario.assets[name]
+        if not isinstance(asset, Pegged):
+            self.refuse(key, f"'{name}' has no issuer", "pegged assets", "remove it")
+        if lever.reserve_share is not None and asset.issuer is None:
+            self.refuse(
+                (*key, "reserve_share"),
+                f"a reserve of '{name}', whose issuer is not modelled",
+                "pegged assets with an `issuer`",
+                f"add scenario.assets.{name}.issuer: {{supply: ...}}",
+            )
+
+        for venue in lever.hedge or {}:
+            self.venue(venue, (*key, "hedge", venue))
+            books = self.scenario.books.values()
+            if not any(_hedges(book, name) and book.venue == venue for book in books):
+                self.refuse(
+                    (*key, "hedge", venue),
+                    f"a hedge of '{name}' on '{venue}', where its issuer has no book",
+                    "venues with a `hedged` book of that issuer",
+                    f"add a book {{kind: hedged, venue: {venue}, issuer: {name}, ...}}",
+                )
 
     def _sums_to_one(self, weights: dict[str, float], key: Key, what: str) -> None:
         total = sum(abs(weight) for weight in weights.values())
@@ -382,6 +432,8 @@ class Checker:
         for venue in entry.liquidation.by_venue:
             self.venue(venue, (*key, "liquidation", "by_venue", venue))
         check_sales(self, entry, key)
+        for name, lever in entry.issuer.items():
+            self._issuer(name, lever, (*key, "issuer", name))
         for venue in entry.backstop:
             self.venue(venue, (*key, "backstop", venue))
         leverage = entry.leverage
@@ -394,3 +446,8 @@ class Checker:
                 "caps with `rescale`, as `hold` keeps every position",
                 "remove one of the two",
             )
+
+
+def _hedges(book: BookSpec, asset: str) -> bool:
+    """Whether a book is the hedge of an asset's issuer."""
+    return isinstance(book, HedgedBook) and book.issuer == asset

@@ -78,6 +78,7 @@ class Terms:
     caps: np.ndarray  # leverage caps of the books, [B, 1]
     admitted: np.ndarray  # 1 where the collateral may be pledged, [Jc, B]
     uptake: float = 1.0  # of promotions, relative to the scenario
+    hedges: np.ndarray | float = 1.0  # of issuers, relative to the scenario, [B, 1]
     rescales: bool = True  # else positions are held
     upward: bool = False  # and grow, too
     migrates: float = 0.0  # share of what is forgone that moves to other venues
@@ -91,8 +92,7 @@ def respond(books: Portfolios, terms: Terms, baseline_use: np.ndarray) -> Respon
         terms: The policy's.
         baseline_use: Margin use under the baseline, [B, K].
     """
-    promoted = np.where(books.promoted[:, None], terms.uptake, 1.0)
-    return _answered(_grown(books, promoted), terms, baseline_use)
+    return _answered(_grown(books, asked_sizes(books, terms)), terms, baseline_use)
 
 
 def migrated(
@@ -109,11 +109,16 @@ def migrated(
         baseline_use: Margin use under the baseline, [B, K].
         where: Share of what each book gives up that each other book would take, [giver, taker].
     """
-    promoted = np.where(books.promoted[:, None], terms.uptake, 1.0)
+    promoted = asked_sizes(books, terms)
     kept = size_of(books, response.own_funds, response.leverage)
     moved = terms.migrates * forgone_by(books, response, promoted) @ where
     growth = 1 + moved / np.where(kept > 0, kept, 1.0)
     return _answered(_grown(books, promoted * growth[:, None]), terms, baseline_use)
+
+
+def asked_sizes(books: Portfolios, terms: Terms) -> np.ndarray:
+    """Own funds relative to the scenario's, before rules bind: promotions and hedges, [B, 1]."""
+    return np.where(books.promoted[:, None], terms.uptake, 1.0) * terms.hedges
 
 
 def size_of(books: Portfolios, own_funds: np.ndarray, leverage: np.ndarray) -> np.ndarray:

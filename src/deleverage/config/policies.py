@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from deleverage.config.base import Model, Scoped
+from deleverage.config.issuers import IssuerLever
 from deleverage.config.quantities import Positive, Share, choice, conflict
 from deleverage.config.rules import (
     BackstopRule,
@@ -104,6 +105,7 @@ class PolicySpec(Model):
     leverage: LeverageLever = LeverageLever()
     liquidation: LiquidationLever = LiquidationLever()
     backstop: dict[str, BackstopRule] = Field(default_factory=dict)
+    issuer: dict[str, IssuerLever] = Field(default_factory=dict)  # by pegged asset
     marketing: Marketing = Marketing()
     participation: Participation = Participation()
     scenario: ScenarioChange = ScenarioChange()

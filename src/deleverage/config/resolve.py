@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any
 
 from deleverage.config.base import EVERYWHERE, lookup
+from deleverage.config.issuers import Redemptions, redemptions
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
@@ -24,6 +25,7 @@ from deleverage.config.rules import (
     MaintenanceTiers,
 )
 from deleverage.config.sales import Sale, liquidation_under, sales_under
+from deleverage.config.scenario import Pegged
 
 Lines = tuple[tuple[float, float], ...]
 
@@ -67,6 +69,8 @@ class Rules:
     sales: Mapping[tuple[str, str], Sale]  # (venue, asset) of what is accepted as collateral
     fund: Mapping[str, float]  # USD
     adl: Mapping[str, bool | str]  # False, or against which winners
+    redemptions: Mapping[str, Redemptions]  # by pegged asset
+    hedges: Mapping[str, Mapping[str, float]]  # shares by venue of an issuer's shorts, if set
     depth_factor: Mapping[str, float]  # market label -> of all of its depth
     uptake: float
     rescales: bool
@@ -118,6 +122,14 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
         adl={
             name: _given(entry.backstop, name, "adl", spec.backstop.adl or False)
             for name, spec in venues.items()
+        },
+        redemptions={
+            name: redemptions(asset.issuer, asset.redemption_capacity, entry.issuer.get(name))
+            for name, asset in config.scenario.assets.items()
+            if isinstance(asset, Pegged)
+        },
+        hedges={
+            name: lever.hedge for name, lever in entry.issuer.items() if lever.hedge is not None
         },
         depth_factor=depth_factor,
         uptake=entry.marketing.uptake,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deleverage.config.books import BookSpec, LoanBook
+from deleverage.config.books import BookSpec, HedgedBook, LoanBook
 from deleverage.config.build_books import Portfolios, leverage_caps
 from deleverage.config.build_layout import slots
 from deleverage.config.build_margin import Margin, build_margin
@@ -17,6 +17,7 @@ from deleverage.config.participation import (
     Pledges,
     Response,
     Terms,
+    asked_sizes,
     forgone_by,
     margin_use,
     migrated,
@@ -52,7 +53,7 @@ def responses(
         asked = _terms(part, layout, books, tiers, one)
         response = base if label == "baseline" else respond(books, asked, use)
         if one.migrates > 0 and label != "baseline":
-            where = _takers(part, label, books, response, one.uptake)
+            where = _takers(part, label, books, response, asked)
             response = migrated(books, response, asked, use, where)
         counted = terms.pledges.granted(response.sheets.collateral)
         made.append(
@@ -74,22 +75,36 @@ def _terms(
         caps=leverage_caps(part.config, part.names, rules),
         admitted=np.where(pledges.pool >= 0, np.array(admits, dtype=np.float64)[pledges.pool], 1.0),
         uptake=rules.uptake,
+        hedges=_hedges(part, books, rules),
         rescales=rules.rescales,
         upward=rules.upward,
         migrates=rules.migrates,
     )
 
 
+def _hedges(part: Part, books: Portfolios, rules: Rules) -> np.ndarray:
+    """Sizes of issuers' hedges relative to the scenario's, as a policy shares them out, [B, 1]."""
+    specs = part.config.scenario.books.values()
+    factor = np.ones((len(specs), 1))
+    size = size_of(books, books.own_funds, books.leverage)
+    for asset, mix in rules.hedges.items():
+        own = np.array([isinstance(s, HedgedBook) and s.issuer == asset for s in specs])
+        for venue, share in mix.items():
+            there = own & np.array([spec.venue == venue for spec in specs])
+            factor[there] = share * size[own].sum() / size[there].sum()
+        factor[own & np.array([spec.venue not in mix for spec in specs])] = 0.0
+    return factor
+
+
 def _takers(
-    part: Part, label: str, books: Portfolios, response: Response, uptake: float
+    part: Part, label: str, books: Portfolios, response: Response, terms: Terms
 ) -> np.ndarray:
     """Where each book would go: matching books that give up nothing, by size, [giver, taker].
 
     Raises:
         ConfigError: No other venue has such a book.
     """
-    promoted = np.where(books.promoted[:, None], uptake, 1.0)
-    given_up = forgone_by(books, response, promoted)
+    given_up = forgone_by(books, response, asked_sizes(books, terms))
     kept = size_of(books, response.own_funds, response.leverage)
     specs = part.config.scenario.books
     where = np.zeros((len(specs), len(specs)))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from deleverage.config.base import Model
 from deleverage.config.books import BookSpec
+from deleverage.config.issuers import IssuerSpec
 from deleverage.config.order_books import MarketSpec
 from deleverage.config.quantities import (
     NEVER,
@@ -60,7 +61,8 @@ class Pegged(Model):
 
     kind: Literal["pegged"]
     anchor: str
-    redemption_capacity: Money = 0.0  # USD per minute
+    redemption_capacity: Money | None = None  # USD per minute; None: the liquid reserve in a day
+    issuer: IssuerSpec | None = None  # None: its backing is never short, and nobody runs
     arbitrage: Arbitrage | None = None
 
 

@@ -167,6 +167,37 @@ class RandomOutage(Model):
 Outage = Annotated[ScheduledOutage | RandomOutage, Field(discriminator="kind")]
 
 
+LostShare = Annotated[
+    float,
+    quantity(
+        {"": 1.0, "%": 1e-2}, "a share in [0, 0.9999]", "write 30%", low=0.0, high=0.9999
+    ),
+]
+
+
+class ScheduledLoss(Model):
+    """A share of what backs a pegged asset, lost at a set time."""
+
+    kind: Literal["scheduled"]
+    asset: str
+    share: LostShare
+    start: Duration
+    duration: Duration = 0.0  # minutes over which it comes out
+
+
+class MacroLoss(Model):
+    """The same with the macro shock."""
+
+    kind: Literal["macro"]
+    asset: str
+    share: LostShare
+    delay: Duration = 0.0
+    duration: Duration = 0.0
+
+
+Loss = Annotated[ScheduledLoss | MacroLoss, Field(discriminator="kind")]
+
+
 class Shocks(Model):
     """All exogenous shocks."""
 
@@ -174,3 +205,4 @@ class Shocks(Model):
     merton: MertonJumps | None = None
     liquidity: LiquidityDrop = LiquidityDrop()
     outages: tuple[Outage, ...] = ()
+    backing: tuple[Loss, ...] = ()

@@ -109,6 +109,7 @@ def run_paths(
         liquidity_drop=inputs.liquidity_drop,
         gate_open=inputs.gate_open,
         t=jnp.arange(layout.steps, dtype=jnp.int32),
+        backing_kept=inputs.backing_kept,
     )
 
     drive = Drive(feedback=True, one_by_one=one_by_one)
@@ -117,7 +118,7 @@ def run_paths(
         state, tally = carry
         given = replace(given, watched=watched)
         following, flows = step(layout, policy, state, given, drive)
-        tally = observe(layout, maps, policy, tally, flows, given.fundamental, given.t, drive)
+        tally = observe(layout, maps, policy, tally, flows, given.t, drive)
         record = _record(following, flows, given, back)
         return (following, tally), record if timeline is None else (record, seen(flows))
 
@@ -136,14 +137,22 @@ def run_paths(
 
     alone = Drive(feedback=False, one_by_one=one_by_one)
 
+    # what issuers pay depends on the policy: only then are paired prices not the series alone
+    priced = policy.issuer is not None
+
     def advance_alone(carry: tuple, given: StepInputs) -> tuple[tuple, None]:
-        state, units = carry
+        state, units, lowest = carry
         following, flows = step(layout, policy, state, given, alone)
-        return (following, units + flows.sales.units), None
+        if priced:
+            lowest = jnp.minimum(lowest, flows.fundamental)
+        return (following, units + flows.sales.units, lowest), None
 
     start = initial_state(layout, policy, paths, alone)
-    (_, units), _ = jax.lax.scan(advance_alone, (start, jnp.zeros(columns, dtype)), series)
-    outcomes |= _paired(maps, outcomes, units, series.fundamental)
+    lowest = jnp.full((len(layout.assets), *columns), jnp.inf, dtype) if priced else None
+    carry = (start, jnp.zeros(columns, dtype), lowest)
+    (_, units, lowest), _ = jax.lax.scan(advance_alone, carry, series)
+    trough = lowest if priced else jnp.min(series.fundamental, axis=0)
+    outcomes |= _paired(maps, outcomes, units, trough)
     outcomes = {name: _whole(values, columns) for name, values in outcomes.items()}
     return outcomes, record, histograms
 
@@ -166,10 +175,17 @@ def _with_books(order: list[int], layout: Layout, policy: Policy) -> tuple[Layou
 
 
 def _paired(
-    maps: Maps, outcomes: dict[str, Array], exogenous_units: Array, fundamental: Array
+    maps: Maps, outcomes: dict[str, Array], exogenous_units: Array, lowest: Array
 ) -> dict[str, Array]:
-    """Outcomes that compare the run with its pair, in which prices are the fundamentals."""
-    trough = jnp.min(fundamental, axis=0)[maps.market_asset]
+    """Outcomes that compare the run with its pair, in which prices are the fundamentals.
+
+    Args:
+        maps: Relations of the layout.
+        outcomes: Of the run.
+        exogenous_units: Liquidated in the pair.
+        lowest: Lowest fundamental, `[asset, column]`.
+    """
+    trough = lowest[maps.market_asset]
     fall, exogenous_fall = 1 - outcomes["trough_price"], 1 - trough
     tiny = exogenous_fall < LEAST_DRAWDOWN
     units = outcomes["liquidated_units"]

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from deleverage.shocks import diffusion, gates, jumps, liquidity, macro
+from deleverage.shocks.backing import backing_kept
 from deleverage.shocks.draws import draw_steps_per_step
 from deleverage.state import Draws, Inputs, PathCoordinates
 from deleverage.world import World
@@ -46,6 +47,9 @@ def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoord
         log_fundamental=wandering - news_loading[:, None] * news[:, None],
         liquidity_drop=liquidity.drop(world.liquidity, worst, since),
         gate_open=gate_open,
+        backing_kept=backing_kept(world.backing, len(layout.pegged), time, shock_time)
+        if world.backing
+        else None,
     )
     coordinates = PathCoordinates(
         severity=severity,

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deleverage.cascade.healing import heal, redemption_capacity
+from deleverage.cascade.healing import heal
 from deleverage.cascade.impact import local_depth
+from deleverage.cascade.issuer import redemption_capacity
 
 OPEN = (1.0, 1.0)
 
@@ -21,7 +22,7 @@ def healed(case, column, y, gates=OPEN, drop=0.0, depths=(100.0,) * 5, **rules):
     )
     depth = local_depth(world.policy.impact, jnp.array([[drop]]))
     after = heal(world.layout, world.maps, world.policy.healing, depth, column(*y), column(*gates))
-    return after[:, 0, 0]
+    return after.displacement[:, 0, 0]
 
 
 def test_without_healing_nothing_moves(case, column):
@@ -86,13 +87,13 @@ def test_a_discount_is_redeemed(case, column, y, gates, capacity, expected):
 def test_arbitrage_redeems_what_liquidations_left(case, column):
     # 6 a minute are 3 a step, of which 1 is gone: 2 of the 12 wanted
     world = case(impact__depth=100.0, healing__redemption_capacity=6.0)
-    assert redemption_capacity(world.policy.healing, 0.5).ravel() == pytest.approx([3.0])
+    assert redemption_capacity(world.policy.healing, None, 0.5).ravel() == pytest.approx([3.0])
     depth = local_depth(world.policy.impact, jnp.zeros((1, 1)))
     y, gates = column(0.0, 0.0, 0.1, 0.02, 0.0), column(*OPEN)
     left = [
         heal(
             world.layout, world.maps, world.policy.healing, depth, y, gates, column(float(used))
-        )[2:4, 0, 0]
+        ).displacement[2:4, 0, 0]
         for used in (1.0, 3.0, 5.0)
     ]
     assert left[0] == pytest.approx([0.1 * 10 / 12, 0.02 * 10 / 12])

@@ -46,6 +46,47 @@ CASES = {
         "fund: 10M, adl: score",
         "backstop.adl: 'score' came; .*false, pro_rata or queue",
     ),
+    "a loss of an issuer that is not modelled": (
+        "    outages: [{",
+        "    backing: [{kind: macro, asset: USDe, share: 30%}]\n    outages: [{",
+        r"backing.0.asset: a loss of what backs 'USDe'.*add scenario.assets.USDe.issuer",
+    ),
+    "a loss of everything": (
+        "    outages: [{",
+        "    backing: [{kind: macro, asset: USDe, share: 100%}]\n    outages: [{",
+        r"share: '100%' came; .*\[0, 0.9999\]",
+    ),
+    "an issuer that is short at the start": (
+        "redemption_capacity: 1M",
+        "issuer: {supply: 1bn, backing: 95%}",
+        "issuer: .*at least 100% of the supply",
+    ),
+    "a reserve of an issuer that is not modelled": (
+        "  no_parity:",
+        "  reserve: {issuer: {USDe: {reserve_share: 5%}}}\n  no_parity:",
+        "reserve_share: a reserve of 'USDe', whose issuer is not modelled",
+    ),
+    "a hedge of an issuer that is not modelled": (
+        "    usde_loops:",
+        "    hedge: {kind: hedged, venue: exchange, asset: BTC, issuer: USDe, open_interest: 1M, "
+        "leverage: 1}\n    usde_loops:",
+        "hedge.issuer: a hedge of 'USDe', whose issuer is not modelled",
+    ),
+    "a mix of hedges that is not whole": (
+        "  no_parity:",
+        "  moved: {issuer: {USDe: {hedge: {others: 80%}}}}\n  no_parity:",
+        "hedge: '0.8' came; .*sum to 1",
+    ),
+    "a hedge where there is none": (
+        "  no_parity:",
+        "  moved: {issuer: {USDe: {hedge: {others: 1}}}}\n  no_parity:",
+        "hedge.others: a hedge of 'USDe' on 'others', where its issuer has no book",
+    ),
+    "an issuer of a coin": (
+        "  no_parity:",
+        "  reserve: {issuer: {BTC: {capacity: 5M}}}\n  no_parity:",
+        "issuer.BTC: 'BTC' has no issuer; allowed.*pegged",
+    ),
     "a seed too large": (
         "seed: 20251010",
         f"seed: {2**32}",

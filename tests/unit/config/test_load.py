@@ -204,6 +204,7 @@ LEVERS = {
     "liquidation.pause_pegged_while_shut=true": ("liquidation", "pause_pegged_while_shut", True),
     "backstop.exchange.fund=1bn": ("backstop", "exchange", "fund", 1e9),
     "backstop.exchange.adl=true": ("backstop", "exchange", "adl", True),
+    "issuer.USDe.capacity=3M": ("issuer", "USDe", "capacity", 3e6),
     "marketing.uptake=50%": ("marketing", "uptake", 0.5),
     "participation.kind=hold": ("participation", "kind", "hold"),
     "scenario.depth_factor=2": ("scenario", "depth_factor", "*", 2.0),

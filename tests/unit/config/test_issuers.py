@@ -1,0 +1,53 @@
+"""Issuers in a config: what becomes of supply, reserve, run and hedge."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deleverage.config import build, load_config
+
+SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
+ISSUER = (
+    "scenario.assets.USDe={kind: pegged, anchor: USDT, issuer: {supply: 1.44bn, backing: 101%,"
+    " reserve_share: 10%, run: {float_share: 30%, rate: 2, tolerance: 1%}}}"
+)
+HEDGES = [
+    f"scenario.books.hedge_{venue}={{kind: hedged, venue: {venue}, asset: BTC, issuer: USDe,"
+    f" open_interest: {size}, leverage: 1}}"
+    for venue, size in (("exchange", "300M"), ("others", "100M"))
+]
+BTC = "scenario.venues.{}.collateral.BTC={{haircut: 0}}"
+
+
+def built(*changes):
+    return build(load_config(SMOKE, [ISSUER, *changes]))
+
+
+def test_an_issuer_becomes_units_and_its_reserve_a_pace():
+    policy = built("policies.fast.issuer.USDe={reserve_share: 1%, capacity: 5M}").groups[0][1]
+    rules = policy.issuer
+    assert rules.supply[0] == pytest.approx(1440.0)
+    assert rules.backing[0] == pytest.approx(1440 * 1.01)
+    assert rules.free_float[0] == pytest.approx(1440 * 0.3)
+    # the baseline first, the entry last
+    assert rules.reserve[0, [0, -1]] == pytest.approx([144.0, 14.4])
+    assert policy.healing.redemption_capacity[0, [0, -1]] == pytest.approx([0.1, 5.0])
+
+
+def test_without_an_issuer_nothing_is_modelled():
+    assert build(load_config(SMOKE)).groups[0][1].issuer is None
+
+
+def test_a_policy_moves_the_hedge_between_venues():
+    both = [BTC.format(venue) for venue in ("exchange", "others")]
+    lever = "policies.moved={issuer: {USDe: {hedge: {exchange: 25%, others: 75%}}}, " + (
+        "participation: {kind: hold}}"
+    )
+    found = built(*both, *HEDGES, lever)
+    world, policy, *_ = found.groups[0]
+    layout = world.layout
+    assert [book.issuer for book in layout.books] == [-1, -1, -1, -1, -1, 0, 0]
+    size = np.abs(policy.books.position[0, 5:]).sum(axis=1)
+    assert size[:, 0] == pytest.approx([300.0, 100.0])
+    assert size[:, -1] == pytest.approx([100.0, 300.0])
