@@ -90,7 +90,7 @@ def rows_of(pool: Pool, quick: bool) -> list[dict[str, Any]]:
     some = [name for name in names if name in ("engine", "c")] if quick else names[:-1]
     for policies in (1, 64):
         rows += made.interleaved(some, policies, seconds, 2 if quick else REPEATS)
-    for paths in (1_000, 4_000) if quick else (1_000, 10_000, 100_000, 1_000_000):
+    for paths in (1_000, 2_000) if quick else (1_000, 10_000, 100_000, 1_000_000):
         rows.append(made.of_paths("engine", 16, paths))
     return rows
 
@@ -108,7 +108,10 @@ def agreements(pool: Pool, scratch: Path, quick: bool) -> list[dict[str, Any]]:
     names = [name for name in ("engine", "numpy", "c", "numba") if name in pool.workers]
     many = "c" if "c" in names else "numpy"
     found = []
-    for other, policies, paths in (("numba", 4, 4), (many, 16, 64 if quick else 512)):
+    for other, policies, paths in (
+        ("numba", 4, 2 if quick else 16),
+        (many, 16, 64 if quick else 512),
+    ):
         outcomes = {}
         for name in names if other == "numba" else names[:-1]:
             file = scratch / f"{name}.npz"

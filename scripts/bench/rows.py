@@ -10,6 +10,9 @@ from pool import Pool
 LEAST = {"engine": 32, "numpy": 128, "numba": 1, "c": 32, "oct10": 32}
 """Paths that a core runs at least: a tile of the engine, a block of NumPy."""
 
+PATIENCE = 12.0
+"""Times the seconds of a run that one row may take."""
+
 
 class Rows:
     """Runs programs and sums their runs up.
@@ -25,15 +28,24 @@ class Rows:
     def interleaved(
         self, names: list[str], policies: int, seconds: float, repeats: int
     ) -> list[dict[str, Any]]:
-        """One row a program, the repeats taken in turns, each of about some seconds."""
+        """One row a program, the repeats taken in turns, each of about some seconds.
+
+        A program whose least run takes long is repeated at least twice, and no more once its runs
+        have taken `PATIENCE` times those seconds.
+        """
         sizes, runs = {}, {name: [] for name in names}
         for name in names:
             least = LEAST[name] * self._pool.cores
-            taken = self._pool.run(name, policies, least)["seconds"]
-            sizes[name] = least * max(1, round(seconds / taken))
-        for _ in range(repeats):
+            run = self._pool.run(name, policies, least)
+            sizes[name] = least * max(1, round(seconds / run["seconds"]))
+            if sizes[name] == least:
+                runs[name].append(run)
+        for repeat in range(repeats):
             for name in names:
-                runs[name].append(self._pool.run(name, policies, sizes[name]))
+                spent = sum(run["seconds"] for run in runs[name])
+                done = len(runs[name]) > repeat or (repeat > 1 and spent > PATIENCE * seconds)
+                if not done:
+                    runs[name].append(self._pool.run(name, policies, sizes[name]))
         return [self._row(name, policies, sizes[name], runs[name]) for name in names]
 
     def of_paths(self, name: str, policies: int, paths: int) -> dict[str, Any]:
