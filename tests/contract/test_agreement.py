@@ -228,13 +228,16 @@ def test_all_cohorts_at_once_give_what_visits_to_those_with_work_give(make, seed
     inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
     visited = kernel.simulate(world.layout, policy, inputs)
     at_once = kernel.simulate(world.layout, policy, inputs, one_by_one=False)
-    assert visited["least_margin_gap"].min() > NEAR
+    expected = reference.simulate_pair(world, policy, inputs)
+    gaps = [values for name, values in expected.items() if name.endswith("_gap")]
+    clear = np.min(gaps, axis=0) > NEAR  # columns whose outcome no rounding decides
+    assert clear.any()
     error = kernel.rounding(world.layout)
     for name, values in at_once.items():
         ours = visited[name]
         allowed = error * (np.abs(ours) + scale_of(name, visited, policy))
         same = (np.abs(values - ours) <= allowed) | (np.isnan(values) & np.isnan(ours))
-        assert same.all(), name
+        assert same[clear].all(), name
 
 
 @pytest.mark.parametrize("seed", [8, 43])
