@@ -152,7 +152,7 @@ def peak_window(forced: np.ndarray, window: int) -> tuple[int, float]:
 
 
 def equity_lost(maps: Maps, rules: Rules, history: History) -> np.ndarray:
-    """Start plus top-ups less end of what account holders own, by venue [V]."""
+    """Start plus top-ups less end of what account holders own, apart or not, by venue [V]."""
     lost = np.zeros(rules.fund.shape[0])
     for b in range(maps.perps.shape[0]):
         venue = maps.book_venue[b]
@@ -167,6 +167,12 @@ def equity_lost(maps: Maps, rules: Rules, history: History) -> np.ndarray:
             lost[venue] += max(start, 0.0) + history.top_up[:, b, k].sum()
             if not history.taken_over_after[-1, b, k]:
                 lost[venue] -= max(history.final_equity[-1, b, k], 0.0)
+    for i in range(rules.apart.shape[0]):
+        worth = 0.0
+        for m in range(maps.sale_shares.shape[1]):
+            worth += maps.sale_shares[i, m] * history.price_after[-1, m]
+        if rules.apart[i] > 0.0:  # it is only kept apart where it could be pledged
+            lost[maps.entry_venue[i]] += rules.apart[i] * (1.0 - worth)
     return lost
 
 

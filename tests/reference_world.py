@@ -119,6 +119,7 @@ class Rules(NamedTuple):
     discount: np.ndarray  # [I]
     backstop_capacity: np.ndarray  # [I]
     pause: np.ndarray  # [I]
+    apart: np.ndarray  # [I] units that perps' owners keep out of their accounts
     fund: np.ndarray  # [V]
     adl: np.ndarray  # [V]
     queue: np.ndarray  # [V] 1 where winners are ranked
@@ -276,8 +277,8 @@ def rules_of(policies: Any, policy: int) -> Rules:
     thinning = policies.thinning or off
     entries, markets = index.floor.shape[0], impact.depth.shape[0]
     sales = policies.sales
-    breakers = policies.breakers
     issuer, issuers = policies.issuer, healing.redemption_capacity.shape[0]
+    breakers, apart = policies.breakers, policies.kept_apart
     return Rules(
         position=floats(books.position[..., policy]),
         entry=floats(books.entry[..., 0, policy]),
@@ -324,6 +325,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
         discount=given(sales and sales.discount, policy, entries),
         backstop_capacity=given(sales and sales.capacity, policy, entries),
         pause=given(sales and sales.pause, policy, entries) * (sales is not None),
+        apart=given(apart and apart.units, policy, entries, fill=0.0),
         fund=floats(policies.backstop.fund[..., policy]),
         adl=floats(policies.backstop.adl[..., policy]),
         queue=given(policies.backstop.queue, policy, policies.backstop.adl.shape[0], fill=0.0),

@@ -16,6 +16,7 @@ from deleverage.policy import (
     ImpactRules,
     IndexRules,
     IssuerRules,
+    KeptApart,
     LiquidationRules,
     MarginRules,
     Policy,
@@ -650,6 +651,9 @@ def full_world(
     world = dataclasses.replace(world, backing=losses)
     queue = rng.choice([0.0, 1.0], policy.backstop.adl.shape)
     entries = (len(FULL_LAYOUT.indices), policies)
+    # of what is sold somewhere, and not in all policies
+    kept_apart = np.random.default_rng([seed, policies, 2]).choice([0.0, 40.0, 300.0], entries)
+    kept_apart *= np.array([bool(sales) for sales in FULL_LAYOUT.sales])[:, None]
     policy = dataclasses.replace(
         policy,
         impact=full_impact(rng, policy.impact),
@@ -667,6 +671,7 @@ def full_world(
             pause=rng.choice([0.0, 1.0], entries),
         ),
         issuer=issuer,
+        kept_apart=KeptApart(kept_apart),
     )
     return world, with_more_books(policy)
 

@@ -85,6 +85,12 @@ class SaleRules(eqx.Module):
     pause: Any  # [I, policy] 1 where nothing is sold while the venue's gate is shut
 
 
+class KeptApart(eqx.Module):
+    """What owners would have pledged for perps, had the venue not segregated it."""
+
+    units: Any  # [I, policy] USD millions at starting prices; 0: none
+
+
 class ImpactRules(eqx.Module):
     """Order books."""
 
@@ -158,3 +164,4 @@ class Policy(eqx.Module):
     breakers: BreakerRules | None = None
     sales: SaleRules | None = None  # None: all collateral goes to books, gates or not
     issuer: IssuerRules | None = None  # None: backing is never short, and nobody runs
+    kept_apart: KeptApart | None = None

@@ -19,6 +19,7 @@ from deleverage.cascade.holdings import holdings
 from deleverage.cascade.losses import Losses, no_losses
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.primitives import add_cohorts, sum_cohorts, sum_rows
+from deleverage.cascade.segregated import lost_apart
 from deleverage.cascade.worklist import Drive, when
 from deleverage.policy import Policy
 from deleverage.state import State
@@ -208,6 +209,7 @@ def conclude(
     lost = add_cohorts(
         tally.top_up, whole.rules.facts.venue, jnp.maximum(whole.at_start, 0) - whole.kept
     )
+    lost = lost_apart(layout, maps, policy.kept_apart, end.markets.last_price, lost)
     missed = held.missed & ~held.taken_over
     missed_loss = sum_cohorts(jnp.where(missed, jnp.maximum(-equity, 0), 0))
     open_start, open_end = whole.open_at_start, whole.open_interest

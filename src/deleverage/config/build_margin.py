@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deleverage.config.books import LoanBook
 from deleverage.config.build_layout import slots
 from deleverage.config.models import Config
 from deleverage.config.names import Names
@@ -80,7 +81,9 @@ def build_margin(
             slopes, constants = _padded(rules.maintenance[spec.venue, asset], tiers[0])
             rate[slot, :, row], deduction[slot, :, row] = slopes, constants
         for slot, asset in enumerate(collateral):
-            slopes, constants = _padded(rules.credit[spec.venue, asset].tiers, tiers[1])
+            credit = rules.credit[spec.venue, asset]
+            apart = credit.segregated and not isinstance(spec, LoanBook)
+            slopes, constants = _padded(((0.0, 0.0),) if apart else credit.tiers, tiers[1])
             ratio[slot, :, row], addition[slot, :, row] = slopes, 0.0 - constants
     return Margin(rate, deduction, ratio, addition, loan_rate)
 

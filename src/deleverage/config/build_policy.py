@@ -28,6 +28,7 @@ from deleverage.policy import (
     HealingRules,
     ImpactRules,
     IndexRules,
+    KeptApart,
     LiquidationRules,
     MarginRules,
     Policy,
@@ -95,6 +96,7 @@ def build_policy(
             [a.issuer for a in config.scenario.assets.values() if isinstance(a, Pegged)],
             [entry.rules.redemptions for entry in entries],
         ),
+        kept_apart=_kept_apart(entries),
     )
 
 
@@ -129,6 +131,18 @@ def _sales(entries: Sequence[Entry]) -> SaleRules | None:
                 capacity = min(sale.capacity / 1e6, NEVER)
                 table[:, row, number] = sale.discount, capacity, sale.pauses
     return SaleRules(*table)
+
+
+def _kept_apart(entries: Sequence[Entry]) -> KeptApart | None:
+    """Segregated collateral by index entry; None where no policy has any."""
+    if not any(entry.response.apart.any() for entry in entries):
+        return None
+    units = np.zeros((len(entries[0].layout.indices), len(entries)))
+    for number, entry in enumerate(entries):
+        for row, book in enumerate(entry.layout.books):
+            for slot, index in enumerate(book.collateral):
+                units[index, number] += entry.response.apart[slot, row].sum()
+    return KeptApart(units)
 
 
 def _stack(values: Sequence) -> np.ndarray:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import NoReturn
 
+from deleverage.config import segregated
 from deleverage.config.base import EVERYWHERE
 from deleverage.config.books import BookSpec, HedgedBook, LoanBook
 from deleverage.config.issuers import IssuerLever
@@ -184,6 +185,7 @@ class Checker:
                         "admitted in a policy, which withdraws what the venue accepts",
                         "remove it, or remove the asset from the venue's collateral",
                     )
+            segregated.check_venue(self, name, (*key, "collateral"))
             for asset, rule in venue.index.items():
                 self._index_rule(rule, asset, name, (*key, "index", asset))
             for scope in venue.leverage.cap or {}:
@@ -389,6 +391,7 @@ class Checker:
                     "assets that a venue accepts",
                     "remove it, or let a venue accept it",
                 )
+        segregated.check_policy(self, entry, key)
         for scope, rule in entry.index.items():
             self.scope(scope, (*key, "index", scope))
             asset, _, venue = scope.partition("@")

@@ -39,6 +39,7 @@ class Response:
     leverage: np.ndarray  # [B, K]
     sheets: Sheets
     granted: np.ndarray  # [Jc, B]
+    apart: np.ndarray  # [Jc, B, K] what its owners keep out of their accounts, USD millions
 
 
 def scaled(books: Portfolios, leverage: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -77,6 +78,7 @@ class Terms:
     pledges: Pledges  # its venue-wide caps on collateral
     caps: np.ndarray  # leverage caps of the books, [B, 1]
     admitted: np.ndarray  # 1 where the collateral may be pledged, [Jc, B]
+    segregated: np.ndarray  # 1 where it is kept apart from perps, [Jc, B]
     uptake: float = 1.0  # of promotions, relative to the scenario
     hedges: np.ndarray | float = 1.0  # of issuers, relative to the scenario, [B, 1]
     rescales: bool = True  # else positions are held
@@ -136,19 +138,21 @@ def forgone_by(books: Portfolios, response: Response, promoted: np.ndarray | flo
 def _answered(books: Portfolios, terms: Terms, baseline_use: np.ndarray) -> Response:
     own_funds = books.own_funds
 
-    def positions(granted: np.ndarray) -> tuple[np.ndarray, Sheets]:
+    def positions(granted: np.ndarray) -> tuple[np.ndarray, Sheets, np.ndarray]:
         leverage = books.leverage
         if terms.rescales:
             leverage = _rescaled(books, terms, granted, baseline_use)
             least = np.where(books.loan[:, None], 1, 0)
             leverage = np.minimum(leverage, np.maximum(terms.caps, least))
-        return leverage, balance_sheets(books, own_funds, leverage)
+        sheets = balance_sheets(books, own_funds, leverage)
+        apart = sheets.collateral * terms.segregated[..., None]
+        return leverage, replace(sheets, collateral=sheets.collateral - apart), apart
 
     granted = np.ones_like(books.collateral_weight)
     for _ in range(ROUNDS):
         # A tighter cap means smaller loans, which pledge less and loosen the cap: the map turns
         # around its fixed point, and halving the way to it converges.
-        leverage, sheets = positions(granted)
+        leverage, sheets, apart = positions(granted)
         following = terms.pledges.granted(sheets.collateral)
         if np.allclose(following, granted, rtol=1e-13, atol=0):
             break
@@ -156,7 +160,7 @@ def _answered(books: Portfolios, terms: Terms, baseline_use: np.ndarray) -> Resp
     counted = terms.pledges.granted(sheets.collateral)
     if terms.rescales:  # what is not admitted is kept elsewhere
         sheets = replace(sheets, collateral=sheets.collateral * terms.admitted[..., None])
-    return Response(own_funds, leverage, sheets, counted)
+    return Response(own_funds, leverage, sheets, counted, apart)
 
 
 def _rescaled(

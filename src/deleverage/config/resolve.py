@@ -37,6 +37,7 @@ class Credit:
     tiers: Lines  # (usd_from, ratio)
     cap: float  # USD; 1e30: none
     admitted: bool = True
+    segregated: bool = False  # from perps
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,14 @@ def _credit(
         rule = rule.model_copy(update=values)
     tiers: Lines = ((0.0, 1.0),) if rule.parity else rule.lines
     if rule.admitted is False:
-        return Credit(((0.0, 0.0),), NEVER, admitted=False)
+        return Credit(((0.0, 0.0),), NEVER, admitted=False, segregated=bool(rule.segregated))
     cap = NEVER
     if rule.cap is not None and rule.cap.usd is not None:
         cap = rule.cap.usd
     elif rule.cap is not None:
         within = sum(names.depths[label] for label in names.own_books(venue, asset)) * 0.01
         cap = (rule.cap.depth_multiple or 0.0) * within
-    return Credit(tiers, cap)
+    return Credit(tiers, cap, segregated=bool(rule.segregated))
 
 
 

@@ -69,11 +69,13 @@ def _terms(
     pledges = _pledges(part.names, layout, shape[1], rules)
     credits = [rules.credit.get((key.venue, key.asset)) for key in part.names.indices]
     admits = [one is None or one.admitted for one in credits]
+    segregates = np.array([one is not None and one.segregated for one in credits])
     return Terms(
         margin=build_margin(part.config, part.names, rules, shape, tiers),
         pledges=pledges,
         caps=leverage_caps(part.config, part.names, rules),
         admitted=np.where(pledges.pool >= 0, np.array(admits, dtype=np.float64)[pledges.pool], 1.0),
+        segregated=(pledges.pool >= 0) & segregates[pledges.pool] & ~books.loan,
         uptake=rules.uptake,
         hedges=_hedges(part, books, rules),
         rescales=rules.rescales,

@@ -205,6 +205,7 @@ class CollateralRule(Model):
     parity: bool | None = None  # treated as cash, whatever its haircut
     cap: Cap | None = None  # pledged on the venue in all
     admitted: bool | None = None  # false: it counts nothing, and leaves the venue
+    segregated: bool | None = None  # true: it backs no perps, and is not sold for their losses
 
     @model_validator(mode="after")
     def _one_way(self) -> CollateralRule:

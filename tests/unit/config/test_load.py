@@ -178,6 +178,10 @@ LEVERS = {
     "collateral.USDe@exchange.cap=30M": ("collateral", "USDe@exchange", "cap", "usd", 3e7),
     "collateral.USDe.cap.depth_multiple=2": ("collateral", "USDe", "cap", "depth_multiple", 2.0),
     "collateral.USDe.admitted=false": ("collateral", "USDe", "admitted", False),
+    "collateral.USDe@exchange.segregated=true": (
+        *("collateral", "USDe@exchange", "segregated"),
+        True,
+    ),
     "leverage.repledge=false": ("leverage", "repledge", False),
     "leverage.maintenance.BTC@others=1%": (
         *("leverage", "maintenance", "BTC@others"),
