@@ -33,6 +33,49 @@ def ndtri(u: float) -> float:
     return -x if u < 0.5 else x
 
 
+def beta_fraction(a: float, b: float, x: float) -> float:
+    """Continued fraction of the incomplete beta function (DLMF 8.17.22), from its 400th term up."""
+    value = 1.0
+    for n in range(400, 0, -1):
+        m = n // 2
+        if n % 2 == 0:
+            term = m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m))
+        else:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0))
+        value = 1.0 + term / value
+    return 1.0 / value
+
+
+def student_tail(t: float, degrees: float) -> float:
+    """Probability of more than `t` > 0: half the incomplete beta function of its complement."""
+    a, b = degrees / 2.0, 0.5
+    x = degrees / (degrees + t * t)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    log_front += a * math.log(x) + b * math.log(t * t / (degrees + t * t))
+    if x < (a + 1.0) / (a + b + 2.0):
+        return 0.5 * math.exp(log_front) * beta_fraction(a, b, x) / a
+    return 0.5 - 0.5 * math.exp(log_front) * beta_fraction(b, a, t * t / (degrees + t * t)) / b
+
+
+def student_upper(u: float, degrees: float) -> float:
+    """What a Student-t variable exceeds with probability `u`."""
+    tail = min(u, 1.0 - u)
+    if tail == 0.5:
+        return 0.0
+    low, high = 0.0, 1.0
+    while student_tail(high, degrees) > tail:
+        low, high = high, 2.0 * high
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if middle in (low, high):
+            break
+        if student_tail(middle, degrees) > tail:
+            low = middle
+        else:
+            high = middle
+    return high if u < 0.5 else -high
+
+
 def severity_of(shocks: Shocks, u: float) -> float:
     """Log drop of an asset with loading 1; the bad tail is at u -> 0."""
     if shocks.law == 0:
@@ -41,6 +84,8 @@ def severity_of(shocks: Shocks, u: float) -> float:
         severity = shocks.a - shocks.b * ndtri(u)
     elif shocks.law == 2:
         severity = shocks.a * math.exp(-shocks.b * ndtri(u))
+    elif shocks.law == 4:
+        severity = shocks.a + shocks.b * student_upper(u, shocks.c)
     elif shocks.c == 0.0:
         severity = shocks.a - shocks.b * math.log(u)
     else:
@@ -53,6 +98,8 @@ def macro_drop(shocks: Shocks, severity: float, since: float) -> float:
     if since <= 0.0:
         return 0.0
     arrived = 1.0 if shocks.duration == 0.0 else min(1.0, since / shocks.duration)
+    if shocks.profile_share.shape[0] > 0:
+        arrived = np.interp(since, shocks.profile_minutes, shocks.profile_share)
     healing = max(0.0, since - shocks.rebound_delay) / shocks.rebound_half_life
     return severity * (arrived - shocks.rebound * (1.0 - 2.0**-healing))
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 INDEX, LAST, MEDIAN = 0, 1, 2
-LAWS = {"fixed": 0, "normal": 1, "lognormal": 2, "generalised_pareto": 3}
 ENDLESS = 1e30  # backing, supply and reserve of an issuer that a world knows nothing of
 LINEAR, SQRT, PROFILE = 0, 1, 2
 BOOKS, REDEEM, BACKSTOP, HOLD = 0, 1, 2, 3
 SALES = {"market": BOOKS, "spread": BOOKS, "redeem": REDEEM, "backstop": BACKSTOP, "hold": HOLD}
 IMPACTS = {"linear": LINEAR, "sqrt": SQRT, "profile": PROFILE}
+LAWS = {"fixed": 0, "normal": 1, "lognormal": 2, "generalised_pareto": 3, "student_t": 4}
 MARKS = {"": -1, "index": INDEX, "last": LAST, "median": MEDIAN}
 
 
@@ -153,6 +153,8 @@ class Shocks(NamedTuple):
     rebound_half_life: float
     volatility_multiplier: float
     volatility_half_life: float
+    profile_minutes: np.ndarray  # [points], none: the linear arrival
+    profile_share: np.ndarray
     jump_rate: float
     jump_mean: float
     jump_deviation: float
@@ -343,6 +345,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
 def shocks_of(world: Any) -> Shocks:
     """The numbers of `World`."""
     macro, merton, liquidity, outages = world.macro, world.merton, world.liquidity, world.outages
+    profile = np.zeros((2, 0)) if macro.profile is None else macro.profile
     no_jumps = np.zeros(len(world.layout.assets))
     return Shocks(
         loading=floats(world.loading),
@@ -362,6 +365,8 @@ def shocks_of(world: Any) -> Shocks:
         rebound_half_life=float(macro.rebound_half_life),
         volatility_multiplier=float(macro.volatility_multiplier),
         volatility_half_life=float(macro.volatility_half_life),
+        profile_minutes=floats(profile[0]),
+        profile_share=floats(profile[1]),
         jump_rate=0.0 if merton is None else float(merton.rate),
         jump_mean=0.0 if merton is None else float(merton.mean),
         jump_deviation=0.0 if merton is None else float(merton.deviation),

@@ -25,6 +25,7 @@ from deleverage.policy import (
     ThinningRules,
     TopUpRules,
 )
+from deleverage.shocks.laws import student_t_coefficients
 from deleverage.state import Draws
 from deleverage.world import (
     INFINITE_DEPTH,
@@ -317,6 +318,15 @@ RANDOM_LAYOUT = Layout(
 )
 
 
+def with_profile(world: World, seed: int) -> World:
+    """The macro shock of a random world arriving by a profile of three points."""
+    rng = np.random.default_rng([seed, 1])
+    minutes = np.array([0.0, *np.cumsum(rng.uniform(0.2, 2.0, 2))])
+    shares = np.array([rng.choice([0.0, 0.2]), rng.uniform(0.2, 0.9), 1.0])
+    macro = dataclasses.replace(world.macro, profile=np.stack([minutes, shares]))
+    return dataclasses.replace(world, macro=macro)
+
+
 def random_shocks(rng: np.random.Generator, law: str) -> dict[str, Any]:
     """World fields: a fall of a few to a few dozen percent, thin books, shut gates."""
     anchor = np.diag([0.0, 1.0, 1.0, 0.0, 0.0])
@@ -326,6 +336,8 @@ def random_shocks(rng: np.random.Generator, law: str) -> dict[str, Any]:
     loading[ALT] = rng.uniform(0.001, 0.01, 2)
     size = rng.choice([0.15, 1.0, 3.0], p=[0.3, 0.5, 0.2])
     a = size * {"normal": 0.15, "generalised_pareto": 0.05}.get(law, 0.12) * rng.uniform(0.5, 2.0)
+    shape = rng.uniform(0.05, 0.5)
+    degrees = 1.0 / shape  # of a tail as heavy
     return {
         "loading": loading,
         "drift": np.array([0.0, *rng.uniform(-0.005, 0.005, 2), 0.0, 0.0]),
@@ -334,7 +346,7 @@ def random_shocks(rng: np.random.Generator, law: str) -> dict[str, Any]:
             law=law,
             a=a,
             b=rng.uniform(0.3, 0.6) if law == "lognormal" else size * rng.uniform(0.02, 0.08),
-            c=rng.uniform(0.05, 0.5),
+            c=degrees if law == "student_t" else shape,
             cap=0.6,
             start=rng.uniform(0.0, 1.0),
             latest=rng.uniform(1.0, 2.5),
@@ -345,6 +357,7 @@ def random_shocks(rng: np.random.Generator, law: str) -> dict[str, Any]:
             rebound_half_life=rng.uniform(0.5, 3.0),
             volatility_multiplier=rng.uniform(1.0, 4.0),
             volatility_half_life=rng.uniform(0.5, 5.0),
+            quantile=student_t_coefficients(degrees) if law == "student_t" else None,
         ),
         "merton": Merton(
             rate=rng.uniform(0.0, 0.3),

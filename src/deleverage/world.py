@@ -96,7 +96,8 @@ class Macro(eqx.Module):
     """The macro shock: log drop `severity * loading`, arriving over minutes, partly rebounding.
 
     `law` is static: "fixed" (a), "normal" (mean a, sd b), "lognormal" (median a, log sd b),
-    "generalised_pareto" (threshold a, scale b, shape c). Random time: uniform on [start, latest].
+    "generalised_pareto" (threshold a, scale b, shape c), "student_t" (centre a, scale b, degrees
+    of freedom c). Random time: uniform on [start, latest].
     """
 
     law: str = eqx.field(static=True)
@@ -113,6 +114,8 @@ class Macro(eqx.Module):
     rebound_half_life: Any
     volatility_multiplier: Any  # at the shock, decaying to 1
     volatility_half_life: Any
+    quantile: Any = None  # [n] for "student_t": `laws.student_t_coefficients` of its degrees
+    profile: Any = None  # [2, n] minutes, share arrived by then: instead of `duration`
 
 
 class Merton(eqx.Module):

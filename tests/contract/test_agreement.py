@@ -253,12 +253,17 @@ def test_an_infinitely_deep_book_makes_no_noise_in_float32(seed):
     )
 
 
-@pytest.mark.parametrize("law", ["fixed", "normal", "lognormal", "generalised_pareto"])
+@pytest.mark.parametrize(
+    "law", ["fixed", "normal", "lognormal", "generalised_pareto", "student_t", "profile"]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_exogenous_series_agree_with_the_oracle(law, dtype):
     eps = float(np.finfo(dtype).eps)
     for seed in range(20):
-        world, _ = worlds.random_world(seed, law=law)
+        if law == "profile":
+            world = worlds.with_profile(worlds.random_world(seed)[0], seed)
+        else:
+            world, _ = worlds.random_world(seed, law=law)
         draws = worlds.random_draws(world, 8, seed)
         expected = reference.exogenous(world, draws)
         found = kernel.shocks(world, draws, dtype)

@@ -17,8 +17,10 @@ from deleverage.config.shocks import (
     NormalSeverity,
     ScheduledOutage,
     Severity,
+    StudentSeverity,
 )
 from deleverage.config.shocks import Outage as OutageSpec
+from deleverage.shocks.laws import student_t_coefficients
 from deleverage.world import BackingLoss, Layout, Liquidity, Macro, Merton, Outage, World
 
 MINUTES_PER_YEAR = 365 * 24 * 60
@@ -138,6 +140,8 @@ def _law(severity: Severity) -> tuple[str, float, float, float]:
         return "normal", severity.mean, severity.deviation, 0.0
     if isinstance(severity, LognormalSeverity):
         return "lognormal", severity.median, severity.sigma, 0.0
+    if isinstance(severity, StudentSeverity):
+        return "student_t", severity.centre, severity.scale, severity.degrees
     return "generalised_pareto", severity.threshold, severity.scale, severity.shape
 
 
@@ -160,6 +164,8 @@ def _macro(config: Config, names: Names) -> Macro:
         rebound_half_life=np.float64(shock.rebound.half_life),
         volatility_multiplier=np.float64(shock.volatility.multiplier),
         volatility_half_life=np.float64(shock.volatility.half_life),
+        quantile=student_t_coefficients(c) if law == "student_t" else None,
+        profile=None if shock.profile is None else np.array(shock.profile, np.float64).T,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -58,8 +59,26 @@ class ParetoSeverity(Model):
     cap: Ratio = NEVER
 
 
+Degrees = Annotated[
+    float,
+    quantity(
+        {"": 1.0}, "degrees of freedom in [1, 10000]", "give a number", low=1.0, high=10000.0
+    ),
+]
+
+
+class StudentSeverity(Model):
+    """Student-t distributed about a centre."""
+
+    kind: Literal["student_t"]
+    centre: SignedRatio
+    scale: Ratio
+    degrees: Degrees
+    cap: Ratio = NEVER
+
+
 Severity = Annotated[
-    FixedSeverity | NormalSeverity | LognormalSeverity | ParetoSeverity,
+    FixedSeverity | NormalSeverity | LognormalSeverity | ParetoSeverity | StudentSeverity,
     Field(discriminator="kind"),
 ]
 
@@ -87,6 +106,7 @@ class MacroShock(Model):
     latest: Duration | None = None  # a random time between start and latest
     loadings: dict[str, SignedRatio] = Field(default_factory=dict)
     duration: Duration = 0.0  # minutes over which it arrives
+    profile: tuple[tuple[Duration, Share], ...] | None = None  # or shares arrived, by time
     rebound: Rebound = Rebound()
     volatility: VolatilityBurst = VolatilityBurst()
 
@@ -97,6 +117,26 @@ class MacroShock(Model):
                 f"latest {self.latest:g}m before start {self.start:g}m",
                 "a latest time not before the start",
                 "give a later `latest`",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _arriving(self) -> MacroShock:
+        if self.profile is None:
+            return self
+        if self.duration:
+            raise conflict(
+                "a duration and a profile", "one of the two", "remove `duration` or `profile`"
+            )
+        minutes, shares = [p[0] for p in self.profile], [p[1] for p in self.profile]
+        rising = all(a < b for a, b in pairwise(minutes))
+        kept = all(a <= b for a, b in pairwise(shares))
+        if not self.profile or minutes[0] != 0 or shares[-1] != 1 or not rising or not kept:
+            points = ", ".join(f"[{m:g}m, {100 * s:g}%]" for m, s in self.profile)
+            raise conflict(
+                f"the profile {points or 'without points'}",
+                "points [time, share], times rising from 0m and shares never falling, to 100%",
+                "write [[0m, 0], [5m, 30%], [30m, 100%]]",
             )
         return self
 

@@ -119,6 +119,31 @@ CASES = {
         "venue: exchang, start",
         "outages.0.venue: .*'exc",
     ),
+    "a shock that arrives twice": (
+        "duration: 8m",
+        "duration: 8m\n      profile: [[0m, 1]]",
+        "macro: a duration and a profile; .*one of the two",
+    ),
+    "a profile that falls": (
+        "duration: 8m",
+        "profile: [[0m, 0], [2m, 60%], [3m, 50%], [9m, 1]]",
+        r"macro: the profile \[0m, 0%\], \[2m, 60%\].*never falling, to 100%",
+    ),
+    "a profile that stops short": (
+        "duration: 8m",
+        "profile: [[0m, 0], [2m, 60%]]",
+        "macro: the profile .*to 100%",
+    ),
+    "a profile that begins late": (
+        "duration: 8m",
+        "profile: [[1m, 0], [2m, 1]]",
+        "macro: the profile .*times rising from 0m",
+    ),
+    "too few degrees of freedom": (
+        "{kind: lognormal, median: 8%, sigma: 0.4, cap: 60%}",
+        "{kind: student_t, centre: 5%, scale: 3%, degrees: 0.5}",
+        r"degrees: 0.5 came; .*degrees of freedom in \[1, 10000\]",
+    ),
     "collateral not accepted": ("collateral: USDe\n", "collateral: BTC\n", "'BTC' is not accepted"),
     "no maintenance rate": (
         "maintenance: {BTC: 0.5%}",
@@ -204,7 +229,14 @@ CASES = {
 
 
 # Lines of configs/smoke.yaml that a sentence names instead of the line that was changed.
-ELSEWHERE = {"positions that cannot balance": [39], "no baseline": [71]}
+ELSEWHERE = {
+    "positions that cannot balance": [39],
+    "no baseline": [71],
+    "a shock that arrives twice": [63],
+    "a profile that falls": [63],
+    "a profile that stops short": [63],
+    "a profile that begins late": [63],
+}
 
 
 @pytest.mark.parametrize("case", CASES)

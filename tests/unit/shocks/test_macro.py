@@ -29,6 +29,25 @@ def test_arrival_is_a_share():
     np.testing.assert_allclose(arrival(jnp.asarray([0.5, 2.0, 9.0]), 0.0), [1, 1, 1])
 
 
+def test_a_drop_arrives_by_its_profile():
+    # a tenth at once, to a half by 2 minutes, nothing until 5, the rest by 6
+    shock = macro(profile=[[0.0, 2.0, 5.0, 6.0], [0.1, 0.5, 0.5, 1.0]])
+    since = column(-1.0, 0.0, 0.5, 1.0, 2.0, 4.0, 5.5, 6.0, 50.0)
+    drop = log_drop(shock, jnp.asarray([0.2]), since)[:, 0]
+    share = np.array([0, 0, 0.2, 0.3, 0.5, 0.5, 0.75, 1, 1])
+    np.testing.assert_allclose(drop, 0.2 * share, rtol=1e-6)
+
+
+def test_a_profile_of_two_points_is_a_duration():
+    since = column(-1.0, 0.0, 0.3, 2.0, 3.9, 4.0, 7.0)
+    by_profile = macro(profile=[[0.0, 4.0], [0.0, 1.0]], rebound=0.3, rebound_delay=1.0)
+    linear = macro(duration=4.0, rebound=0.3, rebound_delay=1.0)
+    severity = jnp.asarray([0.2])
+    np.testing.assert_array_equal(
+        log_drop(by_profile, severity, since), log_drop(linear, severity, since)
+    )
+
+
 def test_a_scheduled_shock_comes_on_time_and_a_random_one_in_its_window():
     u = jnp.asarray([0.01, 0.25, 0.99])
     np.testing.assert_array_equal(shock_time(macro(start=7.0), u), [7, 7, 7])
