@@ -7,12 +7,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.start import initial_state
-from deleverage.cascade.step import StepInputs, step
+from deleverage.cascade.step import StepInputs, step, step_inputs
 from deleverage.cascade.worklist import Drive
 from deleverage.engine.device import enable_compile_cache
 from deleverage.engine.program import run_paths
@@ -26,7 +25,7 @@ enable_compile_cache()  # test files that share a program compile it once
 ROUNDINGS = 64
 """Roundings that one step adds to a balance: ten stages of about six operations each."""
 
-SERIES = ("log_fundamental", "liquidity_drop", "gate_open")
+SERIES = tuple(f.name for f in dataclasses.fields(Inputs) if f.name != "load_venues")
 
 
 def rounding(layout: Layout, dtype: str = "float64") -> float:
@@ -55,8 +54,11 @@ def as_inputs(inputs: Any, dtype: str) -> Inputs:
     """`state.Inputs` from one, or from the oracle's mapping."""
     if not isinstance(inputs, dict):
         inputs = vars(inputs)
-    given = {name: inputs[name] for name in (*SERIES, "backing_kept") if name in inputs}
-    return Inputs(**{n: None if s is None else np.asarray(s, dtype) for n, s in given.items()})
+    given = {name: inputs.get(name) for name in SERIES}
+    return Inputs(
+        **{name: np.asarray(v, dtype) for name, v in given.items() if v is not None},
+        load_venues=tuple(int(venue) for venue in inputs.get("load_venues", ())),
+    )
 
 
 def simulate(
@@ -123,13 +125,7 @@ def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: bool) 
         after, flows = step(layout, policy, before, given, drive)
         return after, (before, after, flows)
 
-    series = StepInputs(
-        fundamental=jnp.exp(inputs.log_fundamental)[..., None, :],
-        liquidity_drop=inputs.liquidity_drop[..., None, :],
-        gate_open=inputs.gate_open[..., None, :],
-        t=jnp.arange(layout.steps, dtype=jnp.int32),
-        backing_kept=None if inputs.backing_kept is None else inputs.backing_kept[..., None, :],
-    )
+    series = step_inputs(layout, jax.tree.map(lambda leaf: leaf[..., None, :], inputs))
     start = initial_state(layout, policy, inputs.liquidity_drop.shape[-1], drive)
     found = jax.lax.scan(advance, start, series)[1]
     # the one lane of every column; masks of cohorts and scalars have no columns

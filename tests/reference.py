@@ -38,8 +38,8 @@ from reference_margin import (
     reference_prices,
     top_up,
 )
-from reference_outcomes import observe
-from reference_shocks import exogenous_path
+from reference_outcomes import add_load, observe, shut_gates
+from reference_shocks import exogenous_path, failures_path, load_path
 from reference_trading import (
     basis_trade,
     collateral_orders,
@@ -66,8 +66,10 @@ from reference_world import (
     Maps,
     Outcomes,
     Rules,
+    Series,
     State,
     floats,
+    integers,
     maps_of,
     rules_of,
     shocks_of,
@@ -94,7 +96,7 @@ STEP = (
     "run_path",
 )
 """The functions of this module that it compiles too."""
-PUBLIC = ("exogenous", "simulate", "simulate_pair", "trajectory")
+PUBLIC = ("failures", "exogenous", "simulate", "simulate_pair", "trajectory")
 
 
 # One step, and one path
@@ -144,9 +146,11 @@ def liquidate(
     price, average, sold = history.price[t], history.average_price[t], history.sold[t]
     index, mark, liquidity = history.index[t], history.mark[t], history.liquidity[t]
     books, buckets = maps.perps.shape[0], maps.buckets
+    engine, others = history.engine_open[t], history.others_sold[t]
     for b in range(books):
         for k in range(buckets):
-            if due[b, k] and not is_suspended(maps, rules, history.halted[t], b, k):
+            works = engine[maps.book_venue[b]] == 1.0
+            if due[b, k] and works and not is_suspended(maps, rules, history.halted[t], b, k):
                 history.position_sold[t, :, b, k] = perp_orders(
                     maps, rules, state, index, mark, equity[b, k], maintenance[b, k], b, k
                 )
@@ -157,7 +161,14 @@ def liquidate(
                 if maps.perps[b, j] >= 0:
                     units = history.position_sold[t, j, b, k] * rules.position[j, b, k]
                     sold[maps.perps[b, j]] += units
+    for m in range(price.shape[0]):
+        if maps.market_is_perp[m]:
+            sold[m] += others[m]
     trade(maps, rules, state, price, liquidity, sold, feedback, True, average)
+    for m in range(price.shape[0]):
+        if maps.market_is_perp[m]:
+            state.maker_units[m] += others[m]
+            state.maker_cash[m] -= others[m] * average[m]
 
     gate_open, log_fundamental = history.gate_open[t], history.log_fundamental[t]
     nothing_missing = np.ones(price.shape[0])
@@ -191,10 +202,14 @@ def liquidate(
                 b,
                 k,
             )
-            history.collateral_sold[t, :, b, k] = orders
+            if engine[maps.book_venue[b]] == 1.0:
+                history.collateral_sold[t, :, b, k] = orders
     fill_collateral(maps, rules, state, history, t, feedback)
     fill_off_book(maps, rules, state, history, t)
     sold += collateral_units(maps, rules, gate_open, history.collateral_sold[t], history.filled[t])
+    for m in range(price.shape[0]):
+        if not maps.market_is_perp[m]:
+            sold[m] += others[m]
     trade(maps, rules, state, price, liquidity, sold, feedback, False, average)
 
     for b in range(books):
@@ -215,7 +230,7 @@ def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     depth = depths_at(maps, rules, state.displacement, liquidity)
     resilience(maps, rules, state, liquidity)
     basis_trade(maps, rules, state, depth, feedback)
-    cross_venue_trade(maps, rules, state, depth, gate_open)
+    cross_venue_trade(maps, rules, state, depth, gate_open, history.capacity_left[t])
     redemption_trade(maps, rules, state, history, t, depth, gate_open)
     if feedback > 0.0:
         holders_run(maps, rules, state, history, t, depth)
@@ -223,6 +238,7 @@ def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
 
 def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:
     """One pass of the stages; `history` holds stage 1 of all steps and receives all the others."""
+    shut_gates(maps, history, t)
     anchor = np.exp(history.log_fundamental[t][maps.pegged])
     tell_news(maps, state, history, t)
     log_fundamental = history.log_fundamental[t]
@@ -235,7 +251,8 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     price = book_prices(maps, log_fundamental, state.displacement)
     reference = reference_prices(maps, price)
     raw = raw_indices(maps, rules, seen, price, reference)
-    index = publish_indices(maps, rules, state, seen, reference, raw)
+    factor = history.index_factor[t]
+    index = publish_indices(maps, rules, state, seen, reference, raw, factor)
     history.price[t] = price
     history.reference[t] = reference
     history.raw_index[t] = raw
@@ -254,6 +271,8 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     history.price_after[t] = book_prices(maps, log_fundamental, state.displacement)
     settle_bankruptcies(maps, rules, state, history, t)
     settle_hedges(maps, rules, state, history, t, anchor)
+    if feedback == 1.0:
+        add_load(maps, rules, history, t)
 
     if feedback != 0.0:
         realise_variance(maps, rules, state, log_fundamental)
@@ -309,30 +328,33 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
     return state
 
 
-def empty_history(
-    maps: Maps,
-    rules: Rules,
-    log_fundamental: np.ndarray,
-    drop: np.ndarray,
-    gate_open: np.ndarray,
-    backing_kept: np.ndarray,
-) -> History:
+def empty_history(maps: Maps, rules: Rules, series: Series) -> History:
     """Stage 1 of every step, and room for the rest."""
-    steps, venues = gate_open.shape
+    steps, venues = series.gate_open.shape
     markets, entries = rules.depth.shape[0], rules.clamp.shape[0]
     perps, books, buckets = rules.position.shape
     slots = rules.collateral.shape[0]
     liquidity = np.empty((steps, markets))
     for t in range(steps):
         for m in range(markets):
-            liquidity[t, m] = 1.0 - rules.sensitivity[m] * drop[t]
+            liquidity[t, m] = 1.0 - rules.sensitivity[m] * series.liquidity_drop[t]
     return History(
-        log_fundamental,
+        series.log_fundamental,
         liquidity,
-        gate_open,
-        backing_kept,
-        np.ones(backing_kept.shape),
-        np.zeros(backing_kept.shape),
+        series.gate_open.copy(),
+        series.engine_open,
+        series.capacity_left,
+        series.index_factor,
+        series.sales,
+        np.zeros((steps, markets)),
+        series.outage_start,
+        series.load,
+        series.load_venues,
+        np.zeros((steps, series.load.shape[0])),
+        np.full(series.load.shape[0], np.inf),
+        series.backing_kept,
+        np.ones(series.backing_kept.shape),
+        np.zeros(series.backing_kept.shape),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
         np.zeros((steps, entries)),
@@ -389,19 +411,11 @@ def empty_history(
     )
 
 
-def run_path(
-    maps: Maps,
-    rules: Rules,
-    log_fundamental: np.ndarray,  # [T, A]
-    drop: np.ndarray,  # [T]
-    gate_open: np.ndarray,  # [T, V]
-    backing_kept: np.ndarray,  # [T, pegged]
-    feedback: float,
-) -> History:
+def run_path(maps: Maps, rules: Rules, series: Series, feedback: float) -> History:
     """All steps of one path under one policy."""
     state = starting_state(maps, rules, feedback)
-    history = empty_history(maps, rules, log_fundamental, drop, gate_open, backing_kept)
-    for t in range(gate_open.shape[0]):
+    history = empty_history(maps, rules, series)
+    for t in range(series.gate_open.shape[0]):
         step(maps, rules, state, history, t, feedback)
     return history
 
@@ -427,7 +441,7 @@ def exogenous(world: Any, draws: Any) -> dict[str, np.ndarray]:
         "severity",
         "shock_time",
         "outage_start",
-        "outage_length",
+        "outage_length",  # to the minute; what is stored is the steps that were shut
     )
     columns = [
         exogenous_path(
@@ -449,6 +463,7 @@ def exogenous(world: Any, draws: Any) -> dict[str, np.ndarray]:
         name: np.stack([np.asarray(column[i]) for column in columns], axis=-1)
         for i, name in enumerate(names)
     }
+    series |= failures(world, draws, paths)
     if not world.backing:
         return series
     kept = [
@@ -468,24 +483,61 @@ def exogenous(world: Any, draws: Any) -> dict[str, np.ndarray]:
     return series | {"backing_kept": np.stack(kept, axis=-1)}
 
 
-def exogenous_of_path(inputs: Any, path: int, pegged: int) -> tuple[np.ndarray, ...]:
-    """Log fundamentals, depth drop, gates and backing kept of one path.
+def failures(world: Any, draws: Any, paths: int) -> dict[str, np.ndarray]:
+    """Engines, capacities, index factors and exogenous sales, of the kinds that the world has."""
+    layout, shocks = world.layout, shocks_of(world)
+    kinds = {
+        "engine_open": world.halts,
+        "capacity_left": world.congestions,
+        "index_factor": world.glitches,
+        "sales": world.sales,
+    }
+    columns = [
+        failures_path(
+            shocks,
+            int(layout.steps),
+            float(layout.step),
+            len(layout.venues),
+            len(layout.markets),
+            floats(np.zeros((0, 2)) if draws.halt is None else draws.halt[..., p]),
+            floats(np.zeros((0, 2)) if draws.congestion is None else draws.congestion[..., p]),
+            floats(np.zeros(0) if draws.glitch is None else draws.glitch[..., p]),
+        )
+        for p in range(paths)
+    ]
+    series = {
+        name: np.stack([column[i] for column in columns], axis=-1)
+        for i, (name, happen) in enumerate(kinds.items())
+        if happen
+    }
+    if world.load_outages:
+        load = [load_path(shocks, floats(draws.load[..., p])) for p in range(paths)]
+        series["load"] = np.stack(load, axis=-1)
+        series["load_venues"] = integers([outage.venue for outage in world.load_outages])
+    return series
 
-    Args:
-        inputs: A mapping, or a `state.Inputs`.
-        path: Which.
-        pegged: Number of pegged assets.
-    """
-    if not isinstance(inputs, dict):
-        inputs = vars(inputs)
-    kept = inputs.get("backing_kept")
-    steps = inputs["gate_open"].shape[0]
-    return (
-        floats(inputs["log_fundamental"][..., path]),
-        floats(inputs["liquidity_drop"][..., path]),
-        floats(inputs["gate_open"][..., path]),
-        np.ones((steps, pegged)) if kept is None else floats(kept[..., path]),
-    )
+
+def exogenous_of_path(world: Any, inputs: Any, path: int) -> Series:
+    """Stage 1 of one path, from a mapping or a `state.Inputs`; failures it lacks never happen."""
+    given = inputs if isinstance(inputs, dict) else vars(inputs)
+    layout = world.layout
+    steps, venues = layout.steps, len(layout.venues)
+    whole = {
+        "engine_open": np.ones((steps, venues, 1)),
+        "capacity_left": np.ones((steps, 1)),
+        "index_factor": np.ones((steps, len(layout.indices), 1)),
+        "sales": np.zeros((steps, len(layout.markets), 1)),
+        "backing_kept": np.ones((steps, len(layout.pegged), 1)),
+        "outage_start": np.full((venues, 1), np.nan),
+        "load": np.zeros((0, 5, 1)),
+    }
+    load_venues = given.get("load_venues")
+    series = {}
+    for name in Series._fields[:-1]:
+        lacks = given.get(name) is None
+        values = whole[name] if lacks else np.asarray(given[name])
+        series[name] = floats(values[..., 0 if lacks else path])
+    return Series(**series, load_venues=integers(() if load_venues is None else load_venues))
 
 
 def paths_of(inputs: Any) -> int:
@@ -503,8 +555,8 @@ def simulate(world: Any, policy: Any, inputs: Any, feedback: float = 1.0) -> dic
         rules = rules_of(policy, p)
         columns.append([])
         for path in range(paths):
-            series = exogenous_of_path(inputs, path, maps.pegged.shape[0])
-            history = run_path(maps, rules, *series, float(feedback))
+            series = exogenous_of_path(world, inputs, path)
+            history = run_path(maps, rules, series, float(feedback))
             columns[-1].append(observe(maps, rules, history))
     return {
         name: np.array([[getattr(outcome, name) for outcome in row] for row in columns], np.float64)
@@ -540,8 +592,8 @@ def trajectory(
 ) -> dict[str, np.ndarray]:
     """Every value of every stage and step of one path: the fields of `History`, time first."""
     maps, rules = maps_of(world.layout), rules_of(policy, policy_index)
-    series = exogenous_of_path(inputs, path, maps.pegged.shape[0])
-    return run_path(maps, rules, *series, float(feedback))._asdict()
+    series = exogenous_of_path(world, inputs, path)
+    return run_path(maps, rules, series, float(feedback))._asdict()
 
 
 def kernel_names() -> tuple[str, ...]:
@@ -563,7 +615,8 @@ def compiled() -> types.SimpleNamespace:
     for module in STAGES:
         namespace |= vars(module)
     namespace |= globals()
-    entries = ("exogenous_path", "run_path", "observe")  # only these are called from Python
+    # only these are called from Python
+    entries = ("exogenous_path", "failures_path", "load_path", "run_path", "observe")
     kernel = kernel_names()
     for name in kernel + PUBLIC:
         original = namespace[name]

@@ -38,10 +38,9 @@ def draw_insurance(maps: Maps, state: State, deficit: np.ndarray, drawn: np.ndar
             total[maps.book_venue[b]] += deficit[b, k]
     for v in range(drawn.shape[0]):
         if total[v] > 0.0:
-            share = min(1.0, state.fund[v] / total[v])
-            drawn[v] = share * total[v]
+            drawn[v] = min(state.fund[v], total[v])  # exact: rounding must not overdraw the fund
             state.fund[v] -= drawn[v]
-            uncovered[v] = 1.0 - share
+            uncovered[v] = 1.0 - drawn[v] / total[v]
     return uncovered
 
 
@@ -324,7 +323,8 @@ def settle_bankruptcies(maps: Maps, rules: Rules, state: State, history: History
     for b in range(due.shape[0]):
         for k in range(due.shape[1]):
             equity[b, k] = bankruptcy_equity(maps, rules, state, sale_price, price, b, k)
-            if due[b, k] and equity[b, k] < 0.0:
+            works = history.engine_open[t, maps.book_venue[b]] == 1.0
+            if due[b, k] and works and equity[b, k] < 0.0:
                 deficit[b, k] = -equity[b, k]
 
     uncovered = draw_insurance(maps, state, deficit, history.insurance_drawn[t])

@@ -60,7 +60,8 @@ def redeemable(
     maps: Maps, rules: Rules, state: State, history: History, t: int, p: int
 ) -> float:
     """Units that an issuer still redeems in this step at most."""
-    paced = max(0.0, rules.redemption_capacity[p] * maps.step - history.redeemed[t, p])
+    paced = history.capacity_left[t] * rules.redemption_capacity[p] * maps.step
+    paced = max(0.0, paced - history.redeemed[t, p])
     return min(paced, state.reserve[p], state.supply[p])
 
 

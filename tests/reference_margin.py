@@ -125,15 +125,16 @@ def publish_indices(
     seen: np.ndarray,
     reference: np.ndarray,
     raw: np.ndarray,
+    factor: np.ndarray,
 ) -> np.ndarray:
-    """Clamp, EMA, move limit, floor: what the venue publishes [I]."""
+    """Glitch, clamp, EMA, move limit, floor: what the venue publishes [I]."""
     index = np.empty(raw.shape[0])
     for i in range(raw.shape[0]):
-        clamped = raw[i]
+        clamped = raw[i] * factor[i]
         if not math.isnan(reference[i]):
             lowest = reference[i] * (1.0 - rules.clamp[i])
             highest = reference[i] * (1.0 + rules.clamp[i])
-            clamped = min(max(raw[i], lowest), highest)
+            clamped = min(max(clamped, lowest), highest)
         if math.isnan(state.smoothed_index[i]):  # the first step
             state.smoothed_index[i] = raw[i]
         state.smoothed_index[i] += rules.smoothing[i] * (clamped - state.smoothed_index[i])

@@ -229,6 +229,48 @@ def least_margin_gap(maps: Maps, history: History) -> float:
     return least
 
 
+def shut_gates(maps: Maps, history: History, t: int) -> None:
+    """Stage 1: gates of venues whose load has shut them."""
+    for o in range(history.load.shape[0]):
+        since = (t + 1 - history.load_start[o]) * maps.step
+        if 0.0 < since <= history.load[o, 4] + 1e-3 * maps.step:
+            history.gate_open[t, history.load_venues[o]] = 0.0
+
+
+def add_load(maps: Maps, rules: Rules, history: History, t: int) -> None:
+    """What a step's forced sales add to the hazard of load outages, and which of them begin."""
+    sold = np.zeros(history.gate_open.shape[1])
+    for b in range(maps.perps.shape[0]):
+        for k in range(maps.buckets):
+            sales = forced_sales(maps, rules, history, t, b, k, history.price[t])
+            for m in range(sales.shape[0]):
+                sold[maps.market_venue[m]] += sales[m]
+    for o in range(history.load.shape[0]):
+        start, threshold, rate, patience, _ = history.load[o]
+        hazard = history.hazard[t - 1, o] if t > 0 else 0.0
+        if (t + 1) * maps.step > start:
+            minute = sold[history.load_venues[o]] / maps.step
+            hazard += maps.step * rate * max(0.0, minute / threshold - 1.0)
+        history.hazard[t, o] = hazard
+        if hazard >= patience and np.isinf(history.load_start[o]):
+            history.load_start[o] = t + 1.0
+
+
+def outages_seen(maps: Maps, history: History) -> tuple[np.ndarray, np.ndarray]:
+    """First start of each venue's outages, and minutes of the steps in which its gate is shut."""
+    first = history.outage_start.copy()
+    for o in range(history.load.shape[0]):
+        begins = history.load_start[o] * maps.step
+        venue = history.load_venues[o]
+        if history.load_start[o] < maps.steps and not first[venue] <= begins:
+            first[venue] = begins
+    shut = np.zeros(first.shape[0])
+    for t in range(history.gate_open.shape[0]):
+        for v in range(first.shape[0]):
+            shut[v] += 1.0 - history.gate_open[t, v]
+    return first, shut * maps.step
+
+
 def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
     """Relative distance to the other thresholds: fair margin, solvency, depeg, winners' profit.
 
@@ -238,6 +280,9 @@ def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
     least = np.inf
     for t in range(history.price.shape[0]):
         least = min(least, history.fill_gap[t], history.queue_gap[t], history.breaker_gap[t])
+        for o in range(history.load.shape[0]):
+            patience = history.load[o, 3]
+            least = min(least, abs(history.hazard[t, o] - patience) / patience)
         for m in range(history.price.shape[1]):
             least = min(least, kink_gap(maps, rules, m, history.displacement_impact[t, m]))
         for peg in range(maps.peg_markets.shape[0]):
@@ -358,6 +403,7 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
     trough_index = np.empty(history.index.shape[1])
     for i in range(trough_index.shape[0]):
         trough_index[i] = history.index[:, i].min()
+    first_outage, minutes_shut = outages_seen(maps, history)
     return Outcomes(
         total,
         by_market,
@@ -377,6 +423,8 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         history.adl_overshoot_contracts.sum(),
         history.adl_overshoot_wealth.sum(),
         equity_lost(maps, rules, history),
+        first_outage,
+        minutes_shut,
         trough,
         wick,
         trough_time,

@@ -233,3 +233,63 @@ def exogenous_path(
                 gate_open[t, shocks.outage_venue[outage]] = 0.0
     first, length = outage_coordinates(shocks, starts, ends, venues, steps * step)
     return log_fundamental, drop, gate_open, severity, shock_time, first, length
+
+
+def window_of(row: np.ndarray, uniforms: np.ndarray) -> tuple[float, float]:
+    """Start and end of a failure; one that never starts does so at infinity."""
+    random, start, length, rate = row
+    if random == 0.0:
+        return start, start + length
+    if rate == 0.0:
+        return np.inf, np.inf
+    start -= math.log(uniforms[0]) / rate
+    return start, start - math.log(uniforms[1]) * length
+
+
+def failures_path(
+    shocks: Shocks,
+    steps: int,
+    step: float,
+    venues: int,
+    markets: int,
+    halts: np.ndarray,  # [halts, 2]
+    congestions: np.ndarray,  # [congestions, 2]
+    glitches: np.ndarray,  # [glitches]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Engines [T, V], capacity left [T], index factors [T, I], exogenous sales [T, M]."""
+    engine_open, capacity_left = np.ones((steps, venues)), np.ones(steps)
+    index_factor = np.ones((steps, shocks.glitch_indices.shape[1]))
+    sales = np.zeros((steps, markets))
+    for t in range(steps):
+        time = (t + 1) * step
+        for h in range(shocks.halts.shape[0]):
+            start, end = window_of(shocks.halts[h], halts[h])
+            if start < time <= end:
+                engine_open[t, shocks.halt_venue[h]] = 0.0
+        for c in range(shocks.congestions.shape[0]):
+            start, end = window_of(shocks.congestions[c], congestions[c])
+            if start < time <= end:
+                capacity_left[t] = min(capacity_left[t], shocks.congestion_left[c])
+        for g in range(shocks.glitches.shape[0]):
+            start, length, probability, factor = shocks.glitches[g]
+            if glitches[g] < probability and start < time <= start + length:
+                for i in range(index_factor.shape[1]):
+                    if shocks.glitch_indices[g, i]:
+                        index_factor[t, i] *= factor
+        for s in range(shocks.sales.shape[0]):
+            units, start, duration = shocks.sales[s]
+            overlap = min(time, start + duration) - max(time - step, start)
+            sales[t, shocks.sale_market[s]] += units * max(0.0, overlap) / duration
+    return engine_open, capacity_left, index_factor, sales
+
+
+def load_path(shocks: Shocks, uniforms: np.ndarray) -> np.ndarray:
+    """What the load outages of a path take [load outages, 5]; see `Series.load`."""
+    load = np.zeros((shocks.load_outages.shape[0], 5))
+    for outage in range(load.shape[0]):
+        random, start, threshold, rate, length = shocks.load_outages[outage]
+        if random != 0.0:
+            length *= -math.log(uniforms[outage, 1])
+        patience = -math.log(uniforms[outage, 0])
+        load[outage] = np.array([start, threshold, rate, patience, length])
+    return load

@@ -379,13 +379,15 @@ def fill_perps(
     maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float
 ) -> None:
     """Leaves perp orders beyond the end of a measured book unfilled, pro rata."""
+    others = history.others_sold[t]
+    others[:] = history.sales[t]
     if feedback == 0.0:
         return
     orders, liquidity = history.position_sold[t], history.liquidity[t]
     for m in range(liquidity.shape[0]):
         if not maps.market_is_perp[m]:
             continue
-        sold, bought = 0.0, 0.0
+        sold, bought = others[m], 0.0
         for j in range(orders.shape[0]):
             for b in range(orders.shape[1]):
                 if maps.perps[b, j] == m:
@@ -398,6 +400,7 @@ def fill_perps(
         history.fill_gap[t] = min(history.fill_gap[t], gap)
         if min(sells, buys) < 1.0:
             history.is_unfilled[t] = 1.0
+        others[m] *= sells
         for j in range(orders.shape[0]):
             for b in range(orders.shape[1]):
                 if maps.perps[b, j] == m:
@@ -419,8 +422,10 @@ def fill_collateral(
     for m in range(liquidity.shape[0]):
         if not maps.market_is_perp[m]:
             y = state.displacement[m]
-            sells, _, gap = fills_of(maps, rules, m, y, liquidity[m], wanted[m], 0.0)
+            offered = wanted[m] + history.sales[t, m]
+            sells, _, gap = fills_of(maps, rules, m, y, liquidity[m], offered, 0.0)
             filled[m] = sells
+            history.others_sold[t, m] = history.sales[t, m] * sells
             history.fill_gap[t] = min(history.fill_gap[t], gap)
             if sells < 1.0:
                 history.is_unfilled[t] = 1.0
@@ -521,7 +526,12 @@ def basis_trade(
 
 
 def cross_venue_trade(
-    maps: Maps, rules: Rules, state: State, depth: np.ndarray, gate_open: np.ndarray
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    depth: np.ndarray,
+    gate_open: np.ndarray,
+    left: float,
 ) -> None:
     """Spot books of an asset at open venues move towards their mean, as capital allows."""
     y = state.displacement
@@ -546,7 +556,7 @@ def cross_venue_trade(
                 bought += max(0.0, -change[i]) * depth[m]
         if bought == 0.0:
             continue
-        scale = min(1.0, rules.arbitrage_capital[group] * maps.step / bought)
+        scale = left * min(1.0, rules.arbitrage_capital[group] * maps.step / bought)
         for i in range(markets.shape[0]):
             if markets[i] >= 0:
                 y[markets[i]] += scale * change[i]

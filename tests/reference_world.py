@@ -175,6 +175,31 @@ class Shocks(NamedTuple):
     backing_share: np.ndarray  # [losses]
     backing_start: np.ndarray  # [losses]
     backing_duration: np.ndarray  # [losses]
+    load_outages: np.ndarray  # [load outages, 5] random or not, start, threshold, rate, length
+    halt_venue: np.ndarray  # [halts]
+    halts: np.ndarray  # [halts, 4] random (1) or not, start, length, rate
+    congestions: np.ndarray  # [congestions, 4] the same
+    congestion_left: np.ndarray  # [congestions]
+    glitch_indices: np.ndarray  # [glitches, I] bool
+    glitches: np.ndarray  # [glitches, 4] start, length, probability, factor
+    sale_market: np.ndarray  # [sales]
+    sales: np.ndarray  # [sales, 3] units, start, duration
+
+
+class Series(NamedTuple):
+    """Stage 1 of one path."""
+
+    log_fundamental: np.ndarray  # [T, A]
+    liquidity_drop: np.ndarray  # [T]
+    gate_open: np.ndarray  # [T, V]
+    engine_open: np.ndarray  # [T, V]
+    capacity_left: np.ndarray  # [T]
+    index_factor: np.ndarray  # [T, I]
+    sales: np.ndarray  # [T, M]
+    backing_kept: np.ndarray  # [T, pegged]
+    outage_start: np.ndarray  # [V] of exogenous outages
+    load: np.ndarray  # [load outages, 5] start, threshold, rate, hazard it takes, length
+    load_venues: np.ndarray  # [load outages]
 
 
 def floats(values: Any) -> np.ndarray:
@@ -342,6 +367,12 @@ def rules_of(policies: Any, policy: int) -> Rules:
     )
 
 
+def windows_of(failures: Any) -> np.ndarray:
+    """Windows of failures, a row each."""
+    rows = [[f.random, f.start, f.length, f.rate] for f in failures]
+    return floats(rows).reshape(-1, 4)
+
+
 def shocks_of(world: Any) -> Shocks:
     """The numbers of `World`."""
     macro, merton, liquidity, outages = world.macro, world.merton, world.liquidity, world.outages
@@ -387,6 +418,22 @@ def shocks_of(world: Any) -> Shocks:
         backing_share=floats([loss.share for loss in world.backing]),
         backing_start=floats([loss.start for loss in world.backing]),
         backing_duration=floats([loss.duration for loss in world.backing]),
+        load_outages=floats(
+            [[o.random, o.start, o.threshold, o.rate, o.length] for o in world.load_outages]
+        ).reshape(-1, 5),
+        halt_venue=integers([h.venue for h in world.halts]),
+        halts=windows_of(world.halts),
+        congestions=windows_of(world.congestions),
+        congestion_left=floats([c.left for c in world.congestions]),
+        glitch_indices=np.array(
+            [[i in g.indices for i in range(len(world.layout.indices))] for g in world.glitches],
+            bool,
+        ).reshape(len(world.glitches), len(world.layout.indices)),
+        glitches=floats(
+            [[g.start, g.length, g.probability, g.factor] for g in world.glitches]
+        ).reshape(-1, 4),
+        sale_market=integers([s.market for s in world.sales]),
+        sales=floats([[s.units, s.start, s.duration] for s in world.sales]).reshape(-1, 3),
     )
 
 
@@ -423,6 +470,16 @@ class History(NamedTuple):
     log_fundamental: np.ndarray  # [T, A] stage 1
     liquidity: np.ndarray  # [T, M] the multiplier l of depth
     gate_open: np.ndarray  # [T, V]
+    engine_open: np.ndarray  # [T, V]
+    capacity_left: np.ndarray  # [T]
+    index_factor: np.ndarray  # [T, I]
+    sales: np.ndarray  # [T, M] that exogenous sellers offer
+    others_sold: np.ndarray  # [T, M] and what the books take of it
+    outage_start: np.ndarray  # [V] of exogenous outages
+    load: np.ndarray  # [load outages, 5] see `Series`
+    load_venues: np.ndarray  # [load outages]
+    hazard: np.ndarray  # [T, load outages] after the step
+    load_start: np.ndarray  # [load outages] steps taken when it began, infinite: not yet
     backing_kept: np.ndarray  # [T, pegged]
     backing_ratio: np.ndarray  # [T, pegged]
     redeemed: np.ndarray  # [T, pegged] units
@@ -502,6 +559,8 @@ class Outcomes(NamedTuple):
     adl_overshoot_contracts: float
     adl_overshoot_wealth: float
     equity_lost: np.ndarray  # [V]
+    outage_start: np.ndarray  # [V]
+    outage_length: np.ndarray  # [V]
     trough_price: np.ndarray  # [M]
     wick_price: np.ndarray  # [M]
     trough_time: np.ndarray  # [M]

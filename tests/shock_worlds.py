@@ -70,7 +70,7 @@ def liquidity(**numbers: float) -> Liquidity:
 def outage(
     venue: int = 0, random: bool = False, start: float = 0.0, length: float = 1.0, rate: float = 0.0
 ) -> Outage:
-    return Outage(venue, random, np.array(start), np.array(length), np.array(rate))
+    return Outage(random, np.array(start), np.array(length), np.array(rate), venue)
 
 
 def world(loading: Any = ((0.0,),), **parts: Any) -> World:

@@ -31,13 +31,18 @@ from deleverage.world import (
     INFINITE_DEPTH,
     BackingLoss,
     Book,
+    Congestion,
+    Glitch,
+    Halt,
     IndexEntry,
     Layout,
     Liquidity,
+    LoadOutage,
     Macro,
     Market,
     Merton,
     Outage,
+    Sale,
     World,
 )
 
@@ -642,13 +647,59 @@ def with_more_books(policy: Policy) -> Policy:
     return dataclasses.replace(policy, **more)
 
 
+def full_failures(rng: np.random.Generator) -> dict[str, Any]:
+    """World fields of failures and sellers, some of which happen to no path or to few."""
+
+    def window(random: bool) -> dict[str, Any]:
+        start = rng.uniform(0.0, 1.0) if random else rng.uniform(-1.0, 5.0)
+        return {"random": random, "start": start, "length": rng.uniform(0.4, 2.0), "rate": 0.3}
+
+    return {
+        "load_outages": tuple(
+            LoadOutage(
+                venue=venue,
+                random=random,
+                start=rng.uniform(-1.0, 1.0),
+                threshold=rng.uniform(1.0, 60.0),
+                rate=rng.choice([0.0, 0.3, 3.0]),
+                length=rng.uniform(0.3, 4.0),
+            )
+            for venue, random in ((0, False), (1, True), (0, True))
+        ),
+        "halts": (Halt(venue=0, **window(False)), Halt(venue=1, **window(True))),
+        "congestions": (
+            Congestion(left=rng.choice([0.0, 0.3]), **window(False)),
+            Congestion(left=rng.uniform(0.0, 1.0), **window(True)),
+        ),
+        "glitches": (
+            Glitch(
+                indices=(0, 2),
+                start=rng.uniform(-1.0, 4.0),
+                length=rng.uniform(0.3, 2.0),
+                probability=rng.choice([0.5, 1.0]),
+                factor=rng.uniform(0.85, 1.1),
+            ),
+            Glitch(indices=(2, 5), start=1.2, length=2.0, probability=0.5, factor=0.97),
+        ),
+        "sales": tuple(
+            Sale(
+                market=market,
+                units=rng.choice([0.0, 1.0]) * rng.uniform(5.0, 100.0),
+                start=rng.uniform(-1.0, 3.0),
+                duration=rng.uniform(0.1, 4.0),
+            )
+            for market in (0, 7, 9, 10)
+        ),
+    }
+
+
 def full_world(
     seed: int, policies: int = 3, law: str = "generalised_pareto"
 ) -> tuple[World, Policy]:
     """`random_world` with random numbers for every kind that it leaves out."""
     world, policy = random_world(seed, policies, law)
     rng = np.random.default_rng([seed, policies, 1])
-    world = dataclasses.replace(world, layout=FULL_LAYOUT)
+    world = dataclasses.replace(world, layout=FULL_LAYOUT, **full_failures(rng))
     issuer = IssuerRules(
         backing=rng.choice([101.0, 100.0, 1e30], (2, policies)),
         supply=np.full((2, policies), 100.0),
@@ -702,6 +753,7 @@ def random_draws(world: World, paths: int, seed: int) -> Draws:
         return (rng.integers(0, 2**32, shape).astype(np.float64) + 0.5) / 2.0**32
 
     jumps = world.merton is not None
+    halts, congestions, glitches = len(world.halts), len(world.congestions), len(world.glitches)
     return Draws(
         diffusion=normals(grid, world.loading.shape[1], paths),
         macro=uniforms(2, paths),
@@ -709,4 +761,8 @@ def random_draws(world: World, paths: int, seed: int) -> Draws:
         jump_normal=normals(grid, paths) if jumps else None,
         liquidity=normals(paths),
         outage=uniforms(len(world.outages), 2, paths),
+        load=uniforms(len(world.load_outages), 2, paths) if world.load_outages else None,
+        halt=uniforms(halts, 2, paths) if halts else None,
+        congestion=uniforms(congestions, 2, paths) if congestions else None,
+        glitch=uniforms(glitches, paths) if glitches else None,
     )

@@ -24,6 +24,10 @@ class Draws(eqx.Module):
     jump_normal: Any  # [G, path] or None
     liquidity: Any  # [path] normals
     outage: Any  # [outages, 2, path] uniforms: start, length (drawn for scheduled ones too)
+    load: Any = None  # [load outages, 2, path] uniforms: hazard that it takes, length
+    halt: Any = None  # [halts, 2, path] likewise
+    congestion: Any = None  # [congestions, 2, path] likewise
+    glitch: Any = None  # [glitches, path] uniforms: whether it happens
 
 
 class Inputs(eqx.Module):
@@ -33,6 +37,13 @@ class Inputs(eqx.Module):
     liquidity_drop: Any  # [T, path]
     gate_open: Any  # [T, V, path], 1 open, 0 shut
     backing_kept: Any = None  # [T, pegged, path] share of the backing that a step's news leaves
+    engine_open: Any = None  # [T, V, path], 1: places orders, 0: halted; None: always 1
+    capacity_left: Any = None  # [T, path] of redemptions and cross-venue arbitrage; None: 1
+    index_factor: Any = None  # [T, I, path] on raw indices; None: 1
+    sales: Any = None  # [T, M, path] units that exogenous sellers sell; None: 0
+    outage_start: Any = None  # [V, path] of the first exogenous outage, minutes, NaN: none
+    load: Any = None  # [load outages, 5, path]: fields of `cascade.load.Load`
+    load_venues: tuple[int, ...] = eqx.field(static=True, default=())
 
 
 class PathCoordinates(eqx.Module):
@@ -40,8 +51,6 @@ class PathCoordinates(eqx.Module):
 
     severity: Any  # [path] log drop of an asset with loading 1
     shock_time: Any  # [path] minutes after the start
-    outage_start: Any  # [V, path] minutes, NaN: no outage within the run
-    outage_length: Any  # [V, path] minutes shut within the run
     log_weight: Any  # [path] log of the likelihood ratio; 0 under plain sampling
 
 
@@ -100,6 +109,12 @@ class IssuerState(eqx.Module):
     reserve: Any  # that can still be redeemed
     free_float: Any  # of holders who may run
     hedge: Any  # USD millions: what its hedges were worth after the step before
+class LoadState(eqx.Module):
+    """Outages that load brings about."""
+
+    hazard: Any  # [load outages, column] accumulated
+    steps: Any  # [load outages, column] taken when it began; infinite: not yet
+    shut: Any  # [V, column] steps in which a gate was shut, whatever the cause
 
 
 class State(eqx.Module):
@@ -112,3 +127,4 @@ class State(eqx.Module):
     deficit: Any  # [B, K, column] the same for deficits
     breakers: Breakers | None = None  # None: there are none
     issuer: IssuerState | None = None  # where a policy knows what backs a pegged asset
+    load: LoadState | None = None

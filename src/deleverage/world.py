@@ -138,20 +138,65 @@ class Liquidity(eqx.Module):
     half_life: Any  # of the recovery
 
 
-class Outage(eqx.Module):
-    """A venue's transfer gate shut for one window a path.
+class Window(eqx.Module):
+    """When something fails: one window a path, minutes after the start of the run.
 
     Scheduled: `random` False, window [start, start + length]. Random: start exponential with
     `rate` per minute counted from `start`, length exponential with mean `length`.
     """
 
-    venue: int = eqx.field(static=True)
     random: bool = eqx.field(static=True)
     start: Any
     length: Any
     rate: Any
 
 
+class Outage(Window):
+    """A venue's transfer gate shut."""
+
+    venue: int = eqx.field(static=True)
+
+
+class LoadOutage(eqx.Module):
+    """A venue's transfer gate shut by what the venue has to liquidate; so it differs by policy."""
+
+    venue: int = eqx.field(static=True)
+    random: bool = eqx.field(static=True)  # length exponential with mean `length`, else fixed
+    start: Any  # minutes from when on load is counted
+    threshold: Any  # USD millions liquidated per minute below which there is no hazard
+    rate: Any  # hazard per minute at twice the threshold
+    length: Any  # minutes
+
+
+class Halt(Window):
+    """A venue's liquidation engine halted: it places no orders and settles no bankruptcy."""
+
+    venue: int = eqx.field(static=True)
+
+
+class Congestion(Window):
+    """Networks jammed: less is redeemed, and less is moved between venues."""
+
+    left: Any  # share of redemptions and of cross-venue arbitrage that still goes through
+
+
+class Glitch(eqx.Module):
+    """Wrong index prices of a venue, with some probability, in a scheduled window."""
+
+    indices: tuple[int, ...] = eqx.field(static=True)  # entries of the venue
+    start: Any  # minutes
+    length: Any
+    probability: Any
+    factor: Any  # on the raw index
+
+
+class Sale(eqx.Module):
+    """An exogenous seller, who sells evenly over some minutes."""
+
+    market: int = eqx.field(static=True)
+    units: Any  # USD millions at the starting fundamental price
+    start: Any  # minutes
+    duration: Any  # minutes, above 0
 class BackingLoss(eqx.Module):
     """News that a share of what backs a pegged asset is lost, at a time or with the macro shock."""
 
@@ -174,3 +219,8 @@ class World(eqx.Module):
     liquidity: Liquidity
     outages: tuple[Outage, ...]
     backing: tuple[BackingLoss, ...] = ()
+    load_outages: tuple[LoadOutage, ...] = ()
+    halts: tuple[Halt, ...] = ()
+    congestions: tuple[Congestion, ...] = ()
+    glitches: tuple[Glitch, ...] = ()
+    sales: tuple[Sale, ...] = ()

@@ -34,7 +34,7 @@ PHASES = (Phase.explicit, Phase.generate)  # each example is a second of the ora
 
 TIMES = {"peak_time", "trough_time"}
 PRICES = {"trough_price", "wick_price", "trough_index"}
-EXACT = {"status", "liquidated_accounts", "depeg_minutes"}
+EXACT = {"status", "liquidated_accounts", "depeg_minutes", "outage_start", "outage_length"}
 SEEN: collections.Counter[str] = collections.Counter()
 
 factors = st.floats(0.25, 4.0)
@@ -254,7 +254,8 @@ def test_an_infinitely_deep_book_makes_no_noise_in_float32(seed):
 
 
 @pytest.mark.parametrize(
-    "law", ["fixed", "normal", "lognormal", "generalised_pareto", "student_t", "profile"]
+    "law",
+    ["fixed", "normal", "lognormal", "generalised_pareto", "student_t", "profile", "failures"],
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_exogenous_series_agree_with_the_oracle(law, dtype):
@@ -262,6 +263,8 @@ def test_exogenous_series_agree_with_the_oracle(law, dtype):
     for seed in range(20):
         if law == "profile":
             world = worlds.with_profile(worlds.random_world(seed)[0], seed)
+        elif law == "failures":
+            world, _ = worlds.full_world(seed)
         else:
             world, _ = worlds.random_world(seed, law=law)
         draws = worlds.random_draws(world, 8, seed)
@@ -273,9 +276,14 @@ def test_exogenous_series_agree_with_the_oracle(law, dtype):
             # sums of a few terms of order one a step; the normal quantile costs some dozen ulps
             assert difference.max() <= layout.steps * 64 * eps, (name, seed)
         np.testing.assert_array_equal(found["gate_open"], expected["gate_open"])
-        # the oracle's outages last between steps too; what is stored is the steps that were shut
-        shut = layout.step * (1.0 - expected["gate_open"]).sum(axis=0)
-        np.testing.assert_array_equal(found["outage_length"], shut.astype(dtype))
+        for name in ("engine_open", "capacity_left", "index_factor", "sales", "load"):
+            assert (found.get(name) is None) == (name not in expected) == (law != "failures")
+            if law == "failures":
+                # a sale's share of a step is a difference of times over its duration
+                # of a load outage, thresholds of some dozen millions
+                scale = 100.0 if name in ("sales", "load") else 1.0
+                difference = np.abs(found[name] - expected[name])
+                assert difference.max() <= layout.steps * 64 * eps * scale, (name, seed)
         np.testing.assert_allclose(
             found["outage_start"], expected["outage_start"], rtol=64 * eps, atol=64 * eps
         )

@@ -124,7 +124,7 @@ def test_the_scenarios_own_entries_keep_their_bytes_and_the_coordinates(outcomes
         assert found.tobytes() == values.tobytes(), name
 
 
-COORDINATES = ("severity", "shock_time", "log_weight", "outage_start", "outage_length")
+COORDINATES = ("severity", "shock_time", "log_weight")
 
 
 def test_other_values_trace_nothing(outcomes, monkeypatch):

@@ -113,7 +113,7 @@ def stages(world: Stressed) -> dict[str, tuple[Callable[..., Any], tuple]]:
     ) -> Any:
         call, book = called(marks), rules(policy)
         return place_perp_orders(
-            book, accounts, orders, call, seen, price, gate, minutes, WHOLE
+            book, accounts, orders, call, seen, price, gate, minutes, WHOLE, 0 * price
         )
 
     def collateral_orders(
@@ -121,7 +121,7 @@ def stages(world: Stressed) -> dict[str, tuple[Callable[..., Any], tuple]]:
     ) -> Any:
         call, book = called(marks), rules(policy)
         return place_collateral_orders(
-            book, accounts, orders, call, seen, price, price, minutes, WHOLE
+            book, accounts, orders, call, seen, price, price, minutes, WHOLE, 0 * price
         )
 
     def settled(

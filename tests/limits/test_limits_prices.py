@@ -79,6 +79,17 @@ def test_pace_against_resilience(limit):
     assert peaks.values == pytest.approx(expected, rel=FLOAT32)
 
 
+def test_an_exogenous_seller_meets_the_same_closed_form(limit):
+    ds = limit("exogenous_seller").sel(policy="baseline", path=0)
+    expected = peak(0.1, 2.0, 1.0, 50)
+    for market in ("v/A/spot", PERP):
+        found = displacement(ds.wick_price.sel(market=market))
+        # a step's share is a difference of times near 1 over steps of 0.02, in float32
+        assert float(found) == pytest.approx(expected, rel=FLOAT32), market
+    assert float(ds.liquidated_notional) == 0
+    assert float(ds.wick_price.sel(market="w/A/spot")) == 1
+
+
 @pytest.mark.parametrize(
     ("tau", "continuous"),
     [(1.0, 0.0432332358), (0.1, 0.0906346235)],  # kQ (1 - e^(-rho tau)) / (rho tau)

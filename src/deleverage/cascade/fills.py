@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import BookRules, sale_routes
+from deleverage.cascade.exogenous_sales import Sellers
 from deleverage.cascade.impact import OrderBooks, with_rows
 from deleverage.cascade.margin_call import MarginCall
 from deleverage.cascade.once import once
@@ -72,7 +73,12 @@ def _room(left: Array, end: Array) -> Array:
 
 
 def fill_perp_orders(
-    rules: BookRules, orders: PerpOrders, books: OrderBooks, call: MarginCall, drive: Drive
+    rules: BookRules,
+    orders: PerpOrders,
+    others: Sellers,
+    books: OrderBooks,
+    call: MarginCall,
+    drive: Drive,
 ) -> tuple[PerpOrders, Array | None]:
     """Perp orders as far as the books take them, and which columns lack something.
 
@@ -86,7 +92,7 @@ def fill_perp_orders(
         closed, facts = part.take(orders.closed), part.take(rules.facts)
         return add_slots(sold, facts.market, [jnp.maximum(units, 0) for units in closed])
 
-    sold = visit(drive, call.sellers, add_sold, jnp.zeros_like(orders.units))
+    sold = visit(drive, call.sellers, add_sold, others.perps)
     fills = fill_shares(books, sold, sold - orders.units)
 
     def fill(part: Part, closed: Array) -> list[Array]:
@@ -101,7 +107,7 @@ def fill_perp_orders(
         return part.put(so_far[0], filled), add_slots(so_far[1], facts.market, filled)
 
     def refill() -> tuple[Array, Array]:
-        nothing = (orders.closed, jnp.zeros_like(orders.units))
+        nothing = (orders.closed, others.perps * fills.sells)
         return visit(drive, call.sellers, fill_part, nothing)
 
     closed, units = jax.lax.cond(
@@ -111,7 +117,12 @@ def fill_perp_orders(
 
 
 def fill_collateral_orders(
-    rules: BookRules, orders: CollateralOrders, books: OrderBooks, call: MarginCall, drive: Drive
+    rules: BookRules,
+    orders: CollateralOrders,
+    others: Sellers,
+    books: OrderBooks,
+    call: MarginCall,
+    drive: Drive,
 ) -> tuple[CollateralOrders, Array | None, Array | None]:
     """Collateral orders as far as the books take them, the shares taken, and who lacks something.
 
@@ -139,7 +150,7 @@ def fill_collateral_orders(
         return part.put(so_far[0], sold), units
 
     def refill() -> tuple[Array, Array]:
-        nothing = (orders.sold, jnp.zeros_like(orders.units))
+        nothing = (orders.sold, others.spot * filled)
         return visit(drive, call.pledgers, fill_part, nothing)
 
     sold, units = jax.lax.cond(

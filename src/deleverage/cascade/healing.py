@@ -37,6 +37,7 @@ def heal(
     displacement: Array,
     gate_open: Array,
     redeemed: Array | None = None,
+    left: Array | None = None,
     issuer: IssuerState | None = None,
     runs: Runs | None = None,
 ) -> Healed:
@@ -52,6 +53,8 @@ def heal(
         displacement: After the orders, `[market, column]`.
         gate_open: `[venue, column]`, 1 open.
         redeemed: Units that stage 6 has redeemed already, `[pegged, column]`; None: none.
+        left: Share of redemptions and cross-venue arbitrage that congestion leaves, `[column]`;
+            None: all.
         issuer: What issuers can still redeem after that; None: no end to it.
         runs: What holders sell by displacement, `[market, column]`, or None.
 
@@ -63,10 +66,10 @@ def heal(
     if layout.basis_pairs:
         y = close_basis(layout, rules.basis_half_life, depth, y, minutes)
     if layout.arbitrage_groups:
-        y = equalise_venues(layout, rules, depth, y, open_here, minutes)
+        y = equalise_venues(layout, rules, depth, y, open_here, minutes, left)
     bought = sold = None
     if layout.pegged:
-        capacity = redemption_capacity(rules, issuer, minutes, redeemed)
+        capacity = redemption_capacity(rules, issuer, minutes, redeemed, left)
         y, bought = redeem_discount(layout, maps, capacity, depth, y, open_here)
     if runs is not None:
         sold = once(runs, y)
@@ -90,7 +93,13 @@ def close_basis(
 
 
 def equalise_venues(
-    layout: Layout, rules: HealingRules, depth: Depth, y: Array, open_here: Array, minutes: float
+    layout: Layout,
+    rules: HealingRules,
+    depth: Depth,
+    y: Array,
+    open_here: Array,
+    minutes: float,
+    left: Array | None = None,
 ) -> Array:
     """Move spot displacements of open venues towards their depth-weighted mean."""
     member = _membership(layout.arbitrage_groups, y.shape[0])
@@ -112,7 +121,9 @@ def equalise_venues(
 
     weight = open_here * depth.local
     moves = once(move, y, once(mean_of, y, weight), weight, speed)
-    return y + contract(member.T, once(funded, moves, depth.local)) * moves
+    share = once(funded, moves, depth.local)
+    share = share if left is None else share * left
+    return y + contract(member.T, share) * moves
 
 
 def redeem_discount(

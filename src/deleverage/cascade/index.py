@@ -41,6 +41,7 @@ def publish(
     price: Array,
     redemption_price: Array,
     t: Array,
+    factor: Array | None = None,
 ) -> Published:
     """Form the index prices, then the marks.
 
@@ -52,6 +53,7 @@ def publish(
         price: Stage-2 prices, `[market, column]`.
         redemption_price: What the issuer pays (the fundamental otherwise), `[asset, column]`.
         t: Number of the step.
+        factor: Of glitches on the raw index, `[index, column]`; None: none.
 
     Source: MODEL.md section 2.3.
     """
@@ -71,8 +73,9 @@ def publish(
         + rules.redemption_weight * seen
     )
     band = rules.clamp * reference
+    shown = raw if factor is None else raw * factor
     clamped = jnp.where(
-        maps.has_reference, jnp.clip(raw, reference - band, reference + band), raw
+        maps.has_reference, jnp.clip(shown, reference - band, reference + band), shown
     )
     first = t == 0
     before = jnp.where(first, raw, markets.smoothed_index)

@@ -68,6 +68,7 @@ def redemption_capacity(
     issuer: IssuerState | None,
     minutes: float,
     redeemed: Array | None = None,
+    left: Array | None = None,
 ) -> Array:
     """Units that issuers still redeem in a step at most, for stages 6 and 8, `[pegged, column]`.
 
@@ -76,10 +77,13 @@ def redemption_capacity(
         issuer: What their liquid reserve still pays for; None: no end to it.
         minutes: Length of the step.
         redeemed: Units of this step that are redeemed already, and that the reserve lacks.
+        left: Share that congestion leaves of it, `[column]`; None: all.
 
     Source: MODEL.md section 2.8 (redemption).
     """
     paced = rules.redemption_capacity * minutes
+    if left is not None:
+        paced = paced * left
     if redeemed is not None:
         paced = jnp.maximum(paced - redeemed, 0)
     if issuer is None:

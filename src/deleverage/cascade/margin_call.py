@@ -41,8 +41,13 @@ class Masks(NamedTuple):
 
     is_due: Array  # stages 5 to 9 read this set
     fails_baseline: Array  # fair equity below the baseline's requirement
-    sells: Array  # due, or a hedge to unwind: stages 6 to 9 visit it
+    sells: Array  # due, or a hedge to unwind, where the engine works: stages 6 to 9 visit it
     acts: Array  # anything to do in this step
+
+    @property
+    def is_forced(self) -> Array:
+        """Due at a venue whose engine works."""
+        return self.is_due & self.sells
 
 
 class Watched(NamedTuple):
@@ -89,6 +94,7 @@ def call_margin(
     gate_open: Array,
     watched: Array | None,
     drive: Drive,
+    engine_open: Array | None = None,
 ) -> MarginCall:
     """Assess every cohort, and find the cohorts that have anything to do in this step.
 
@@ -100,6 +106,7 @@ def call_margin(
         gate_open: `[venue, column]`, 1 open.
         watched: Lane and path of a column whose margins are handed out, or None.
         drive: The paired run judges nothing, so that no cohort fails the baseline there.
+        engine_open: `[venue, column]`, 0 where no cohort sells; None: every engine works.
 
     Source: MODEL.md sections 2.4 and 2.5.
     """
@@ -107,7 +114,7 @@ def call_margin(
     def call(accounts: Accounts) -> tuple[tuple[Array, ...], tuple[Array, ...], Watched | None]:
         marks, margins = zip(
             *(
-                _call_stretch(stretch, rules, accounts, published, gate_open, drive)
+                _call_stretch(stretch, rules, accounts, published, gate_open, drive, engine_open)
                 for stretch in maps.stretches
             ),
             strict=True,
@@ -174,6 +181,7 @@ def _call_stretch(
     published: Published,
     gate_open: Array,
     drive: Drive,
+    engine_open: Array | None,
 ) -> tuple[Array | Masks, Assessment]:
     """Marks and margins of a stretch of books."""
     book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
@@ -185,6 +193,8 @@ def _call_stretch(
     sells = is_due
     if facts.hedged.any():
         sells |= facts.hedged & (hedge_excess(book.start, mine) > 0)
+    if engine_open is not None:
+        sells &= to_slot(engine_open, facts.venue) > 0
     acts = sells | can_top_up(book.top_up, mine, margin, is_due, gate)
     fails_baseline = jnp.zeros_like(is_due)
     if drive.feedback:

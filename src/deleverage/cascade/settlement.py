@@ -136,7 +136,7 @@ def settle(
             ),
         )
         equity, _ = bankruptcy_equity(book.start, after, own_prices(facts, closing_price))
-        deficit = jnp.where(masks.is_due, jnp.maximum(-equity, 0), 0)
+        deficit = jnp.where(masks.is_forced, jnp.maximum(-equity, 0), 0)
         after = eqx.tree_at(
             lambda a: (a.cash, a.taken_over),
             after,

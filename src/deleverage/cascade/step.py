@@ -12,6 +12,7 @@ from jax import Array
 from deleverage.cascade.backstop import absorb
 from deleverage.cascade.books import rules_of
 from deleverage.cascade.breaker import watch_index
+from deleverage.cascade.exogenous_sales import sellers_of
 from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders, in_any
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.healing import heal
@@ -24,6 +25,7 @@ from deleverage.cascade.issuer import (
     redemption_capacity,
     redemption_prices,
 )
+from deleverage.cascade.load import LoadOutages, add_load, gates_under_load
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.margin_call import call_margin, masks_of
 from deleverage.cascade.off_book import fill_off_book
@@ -36,7 +38,7 @@ from deleverage.cascade.thinning import realise, thin
 from deleverage.cascade.trading import executed, place_collateral_orders, place_perp_orders
 from deleverage.cascade.worklist import Drive
 from deleverage.policy import Policy
-from deleverage.state import Markets, Orders, State
+from deleverage.state import Inputs, Markets, Orders, State
 from deleverage.world import Layout
 
 
@@ -49,6 +51,26 @@ class StepInputs(eqx.Module):
     t: Array  # step number, counted from 0
     watched: Array | None = None  # lane and path whose margins are handed out
     backing_kept: Array | None = None  # [pegged, 1, path] None: no news of issuers
+    engine_open: Array | None = None  # [V, 1, path], 0 where no order is placed
+    capacity_left: Array | None = None  # [1, path] of redemptions and cross-venue arbitrage
+    index_factor: Array | None = None  # [I, 1, path] on raw indices
+    sales: Array | None = None  # [M, 1, path] units of exogenous sellers
+    load: LoadOutages | None = None  # the same in every step; None: load shuts no gate
+
+
+def step_inputs(layout: Layout, inputs: Inputs) -> StepInputs:
+    """Exogenous series with the lane axis, `[step, ..., lane, path]`, as a scan takes them in."""
+    return StepInputs(
+        fundamental=jnp.exp(inputs.log_fundamental),
+        liquidity_drop=inputs.liquidity_drop,
+        gate_open=inputs.gate_open,
+        t=jnp.arange(layout.steps, dtype=jnp.int32),
+        engine_open=inputs.engine_open,
+        capacity_left=inputs.capacity_left,
+        index_factor=inputs.index_factor,
+        sales=inputs.sales,
+        backing_kept=inputs.backing_kept,
+    )
 
 
 def step(
@@ -68,7 +90,9 @@ def step(
     """
     maps, minutes, markets = maps_of(layout), layout.step, state.markets
     rules = rules_of(layout, maps.facts, policy)
-    fundamental, gate_open = inputs.fundamental, inputs.gate_open
+    fundamental, gate_open, load = inputs.fundamental, inputs.gate_open, state.load
+    if load is not None:
+        gate_open, load = gates_under_load(layout, inputs.load, load, gate_open, inputs.t)
 
     # 1 what issuers pay
     issuer = state.issuer
@@ -85,6 +109,7 @@ def step(
         price,
         fundamental,
         inputs.t,
+        inputs.index_factor,
     )
 
     rules = with_open_routes(maps, rules, gate_open)
@@ -95,13 +120,23 @@ def step(
     )
 
     # 4 margin
-    call = call_margin(maps, rules, state.accounts, published, gate_open, inputs.watched, drive)
+    call = call_margin(
+        maps,
+        rules,
+        state.accounts,
+        published,
+        gate_open,
+        inputs.watched,
+        drive,
+        inputs.engine_open,
+    )
 
     # 5-7 top-ups, perp orders, collateral orders, impact
     depth = local_depth(policy.impact, inputs.liquidity_drop)
     if policy.thinning is not None:
         depth = once(thin, policy.thinning, depth, markets.volatility.variance)
     order_books = OrderBooks(maps, policy.impact, depth, markets.displacement)
+    sellers = sellers_of(maps, inputs.sales, price, call)
     perps = place_perp_orders(
         rules,
         state.accounts,
@@ -112,10 +147,11 @@ def step(
         gate_open,
         minutes,
         drive,
+        sellers.perps,
         halted,
     )
-    perps, unfilled_perps = fill_perp_orders(rules, perps, order_books, call, drive)
-    perp_rise, perp_average = executed(drive, call, order_books, price, perps.units)
+    perps, unfilled_perps = fill_perp_orders(rules, perps, sellers, order_books, call, drive)
+    perp_rise, perp_average = executed(drive, sellers, order_books, price, perps.units)
     orders = Orders(perps.closed, state.orders.sold)
     spot = place_collateral_orders(
         rules,
@@ -127,17 +163,20 @@ def step(
         perp_average,
         minutes,
         drive,
+        sellers.spot,
         terms,
         halted,
     )
-    spot, filled, unfilled_spot = fill_collateral_orders(rules, spot, order_books, call, drive)
+    spot, filled, unfilled_spot = fill_collateral_orders(
+        rules, spot, sellers, order_books, call, drive
+    )
     spot, off_book = fill_off_book(
         layout,
         maps,
         rules,
         spot,
         terms,
-        redemption_capacity(policy.healing, issuer, minutes),
+        redemption_capacity(policy.healing, issuer, minutes, None, inputs.capacity_left),
         call,
         minutes,
         drive,
@@ -147,7 +186,7 @@ def step(
         handed_in = off_book.redeemed_by_asset(layout, maps)
         issuer = after_redemptions(issuer, handed_in, jnp.zeros_like(handed_in))
         redeemed = handed_in
-    spot_rise, spot_average = executed(drive, call, order_books, price, spot.units)
+    spot_rise, spot_average = executed(drive, sellers, order_books, price, spot.units)
     orders = Orders(perps.closed, spot.sold)
     average_price = once(partial(jnp.where, maps.is_perp), perp_average, spot_average)
     pressed = once(lambda *terms: sum(terms), markets.displacement, perp_rise, spot_rise)
@@ -156,7 +195,7 @@ def step(
     displacement, traded_price, closing_price = pressed, price, price
     if drive.feedback:
         traded_price = jax.lax.cond(
-            call.sellers.any,
+            sellers.any,
             lambda: market_prices(maps, fundamental, pressed),
             lambda: price,
         )
@@ -172,6 +211,7 @@ def step(
             pressed,
             gate_open,
             None if off_book is None else off_book.redeemed_by_asset(layout, maps),
+            inputs.capacity_left,
             issuer,
         )
         displacement = healed.displacement
@@ -237,6 +277,9 @@ def step(
             closing_price,
             inputs.fundamental,
         )
+    if load is not None:
+        sold = settled.sales.notional_by_market
+        load = add_load(layout, maps, inputs.load, load, sold, inputs.t)
 
     flows = Flows(
         fundamental=fundamental,
@@ -268,4 +311,5 @@ def step(
         holders_sold=holders_sold,
         unfilled=in_any(unfilled_perps, unfilled_spot),
     )
-    return State(accounts, markets, fund, orders, settled.deficit, breakers, issuer), flows
+    after = State(accounts, markets, fund, orders, settled.deficit, breakers, issuer, load)
+    return after, flows

@@ -15,6 +15,7 @@ from jax import Array
 
 from deleverage.cascade.books import BookRules, Facts, own_shares, sale_routes
 from deleverage.cascade.breaker import is_suspended
+from deleverage.cascade.exogenous_sales import Sellers
 from deleverage.cascade.impact import OrderBooks
 from deleverage.cascade.index import Published
 from deleverage.cascade.liquidation import (
@@ -78,6 +79,7 @@ def place_perp_orders(
     gate_open: Array,
     minutes: float,
     drive: Drive,
+    beside: Array,
     halted: Array | None = None,
 ) -> PerpOrders:
     """Let owners top up, and due cohorts close perps.
@@ -92,6 +94,7 @@ def place_perp_orders(
         gate_open: `[venue, column]`.
         minutes: Length of the step.
         drive: How cohorts are visited.
+        beside: Units that others sell, `[market, column]`.
         halted: Index entries whose breaker has tripped, `[I, column]` bool; None: no breakers.
 
     Source: MODEL.md sections 2.5 and 2.6.
@@ -108,7 +111,7 @@ def place_perp_orders(
         # by stage 4's own word, not by another rounding of it: what a column does is to depend on
         # that column alone, not on whether a neighbour has this cohort visited
         added = jnp.where(masks.acts, added, 0)
-        sells = masks.is_due
+        sells = masks.is_forced
         if halted is not None:
             sells &= ~is_suspended(book, halted)
         first = masks.fails_baseline & ~masks.is_due & ~mine.missed
@@ -133,7 +136,7 @@ def place_perp_orders(
         )
 
     by_venue = jnp.zeros((gate_open.shape[0], *price.shape[1:]), price.dtype)
-    nothing = PerpOrders(accounts, orders.closed, jnp.zeros_like(price), by_venue, by_venue[0])
+    nothing = PerpOrders(accounts, orders.closed, beside, by_venue, by_venue[0])
     return visit(drive, call.active, place, nothing)
 
 
@@ -147,6 +150,7 @@ def place_collateral_orders(
     perp_average: Array,
     minutes: float,
     drive: Drive,
+    beside: Array,
     terms: SaleTerms | None = None,
     halted: Array | None = None,
 ) -> CollateralOrders:
@@ -184,7 +188,7 @@ def place_collateral_orders(
                 units = add_cohorts(units, market, slot * share)
         return CollateralOrders(part.put(so_far.sold, sold), units)
 
-    nothing = CollateralOrders(orders.sold, jnp.zeros_like(price))
+    nothing = CollateralOrders(orders.sold, beside)
     return visit(drive, call.pledgers, place, nothing)
 
 
@@ -214,7 +218,7 @@ def exposure(facts: Facts, accounts: Accounts, price: Array) -> Array:
 
 
 def executed(
-    drive: Drive, call: MarginCall, books: OrderBooks, price: Array, units: Array
+    drive: Drive, sellers: Sellers, books: OrderBooks, price: Array, units: Array
 ) -> tuple[Array, Array]:
     """Rise of the displacement and average price of the step's orders, `[market, column]`.
 
@@ -224,5 +228,5 @@ def executed(
     if not drive.feedback:
         return unmoved
     return jax.lax.cond(
-        call.sellers.any, lambda: books.execute(price, units), lambda: unmoved
+        sellers.any, lambda: books.execute(price, units), lambda: unmoved
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,13 +16,27 @@ from deleverage.config.shocks import (
     Loss,
     MacroLoss,
     NormalSeverity,
-    ScheduledOutage,
     Severity,
+    Shocks,
     StudentSeverity,
 )
-from deleverage.config.shocks import Outage as OutageSpec
 from deleverage.shocks.laws import student_t_coefficients
-from deleverage.world import BackingLoss, Layout, Liquidity, Macro, Merton, Outage, World
+from deleverage.world import (
+    BackingLoss,
+    Congestion,
+    Glitch,
+    Halt,
+    Layout,
+    Liquidity,
+    LoadOutage,
+    Macro,
+    Merton,
+    Outage,
+    Sale,
+    World,
+)
+
+T = TypeVar("T")
 
 MINUTES_PER_YEAR = 365 * 24 * 60
 
@@ -63,9 +78,15 @@ def build_world(config: Config, names: Names, layout: Layout, base: Config | Non
             hold=np.float64(drop.hold),
             half_life=np.float64(drop.half_life),
         ),
-        outages=tuple(
-            _outage(names, outage, happens)
-            for outage, happens in _places(shocks.outages, (base or config).scenario.shocks.outages)
+        **_failures(names, shocks, (base or config).scenario.shocks),
+        sales=tuple(
+            Sale(
+                market=names.markets[sale.market],
+                units=np.float64(sale.size / 1e6),
+                start=np.float64(sale.start),
+                duration=np.float64(sale.duration),
+            )
+            for sale in shocks.sales
         ),
         backing=tuple(_loss(names, layout, loss) for loss in shocks.backing),
     )
@@ -81,24 +102,87 @@ def _loss(names: Names, layout: Layout, loss: Loss) -> BackingLoss:
     )
 
 
-def _outage(names: Names, outage: OutageSpec, happens: bool) -> Outage:
-    scheduled = isinstance(outage, ScheduledOutage)
-    return Outage(
-        venue=names.venues[outage.venue],
-        random=not scheduled,
-        start=np.float64(outage.start),
-        length=np.float64(outage.length if happens else 0.0),
-        rate=np.float64(0.0 if isinstance(outage, ScheduledOutage) or not happens else outage.rate),
+def _failures(names: Names, shocks: Shocks, base: Shocks) -> dict[str, tuple[Any, ...]]:
+    """Outages, halts, congestions and glitches, in the places of the base's."""
+
+    def of_venue(failure: Any) -> tuple[str, str]:
+        return failure.kind, failure.venue
+
+    by_load, others = (
+        [[one for one in part.outages if (one.kind == "load") == load] for part in (shocks, base)]
+        for load in (True, False)
     )
+    return {
+        "outages": tuple(
+            Outage(venue=names.venues[one.venue], **_window(one, happens))
+            for one, happens in _places(*others, of_venue)
+        ),
+        "load_outages": tuple(
+            LoadOutage(
+                venue=names.venues[one.venue],
+                random=one.law == "exponential",
+                start=np.float64(one.start),
+                threshold=np.float64(one.threshold / 1e6),
+                rate=np.float64(one.rate if happens else 0.0),
+                length=np.float64(one.length),
+            )
+            for one, happens in _places(
+                *by_load, lambda failure: (failure.kind, failure.venue, failure.law)
+            )
+        ),
+        "halts": tuple(
+            Halt(venue=names.venues[one.venue], **_window(one, happens))
+            for one, happens in _places(shocks.halts, base.halts, of_venue)
+        ),
+        "congestions": tuple(
+            Congestion(left=np.float64(one.left), **_window(one, happens))
+            for one, happens in _places(
+                shocks.congestions, base.congestions, lambda failure: failure.kind
+            )
+        ),
+        "glitches": tuple(
+            Glitch(
+                indices=tuple(
+                    row
+                    for published, row in names.indices.items()
+                    if published.venue == one.venue and one.asset in (None, published.asset)
+                ),
+                start=np.float64(one.start),
+                length=np.float64(one.length),
+                probability=np.float64(one.probability if happens else 0.0),
+                factor=np.float64(one.factor),
+            )
+            for one, happens in _places(
+                shocks.glitches, base.glitches, lambda failure: (failure.venue, failure.asset)
+            )
+        ),
+    }
+
+
+def _window(failure: Any, happens: bool) -> dict[str, Any]:
+    """The fields of a `Window`; one that does not happen has no length and no rate."""
+    random = failure.kind == "random"
+    return {
+        "random": random,
+        "start": np.float64(failure.start),
+        "length": np.float64(failure.length if happens else 0.0),
+        "rate": np.float64(failure.rate if random and happens else 0.0),
+    }
 
 
 def _places(
-    outages: Sequence[OutageSpec], base: Sequence[OutageSpec]
-) -> list[tuple[OutageSpec, bool]]:
-    """Outages in the places of the base's, each with whether it happens; others follow."""
-    left, placed = list(outages), []
+    failures: Sequence[T], base: Sequence[T], marks: Callable[[T], Any]
+) -> list[tuple[T, bool]]:
+    """Failures in the places of the base's, each with whether it happens; others follow.
+
+    Args:
+        failures: Those of the scenario.
+        base: Those of the scenario that it overrides.
+        marks: What two failures share that are one and the same to the draws.
+    """
+    left, placed = list(failures), []
     for before in base:
-        alike = [one for one in left if (one.kind, one.venue) == (before.kind, before.venue)]
+        alike = [one for one in left if marks(one) == marks(before)]
         same = before if before in left else alike[0] if alike else None
         if same is not None:
             left.remove(same)

@@ -267,8 +267,33 @@ class Checker:
                         "assets of kind risk, which pegged ones follow",
                         "remove it",
                     )
-        for number, outage in enumerate(shocks.outages):
-            self.venue(outage.venue, (*key, "outages", number, "venue"))
+        for part in ("outages", "halts", "glitches"):
+            for number, failure in enumerate(getattr(shocks, part)):
+                self.venue(failure.venue, (*key, part, number, "venue"))
+        for number, glitch in enumerate(shocks.glitches):
+            indices = [one.asset for one in self.names.indices if one.venue == glitch.venue]
+            if not indices:
+                self.refuse(
+                    (*key, "glitches", number, "venue"),
+                    f"'{glitch.venue}' publishes no index",
+                    "a venue that does",
+                    "remove the glitch or name another venue",
+                )
+            if glitch.asset is not None:
+                self.known(glitch.asset, indices, (*key, "glitches", number, "asset"), "index")
+        for number, sale in enumerate(shocks.sales):
+            self.known(
+                sale.market, self.names.markets, (*key, "sales", number, "market"), "market"
+            )
+        assets = self.scenario.assets.values()
+        moved = any(isinstance(a, Pegged) or getattr(a, "arbitrage", None) for a in assets)
+        if shocks.congestions and not moved:
+            self.refuse(
+                (*key, "congestions"),
+                "a congestion where nothing is redeemed or moved between venues",
+                "a congestion in a scenario with a pegged asset or with arbitrage",
+                "remove it, or give an asset `arbitrage`",
+            )
         for number, loss in enumerate(shocks.backing):
             here: Key = (*key, "backing", number, "asset")
             self.asset(loss.asset, here)

@@ -15,9 +15,12 @@ from deleverage.config.quantities import (
     NonNegative,
     Positive,
     PositiveDuration,
+    PositiveMoney,
+    PositiveRatio,
     Ratio,
     Share,
     SignedRatio,
+    choice,
     conflict,
     quantity,
 )
@@ -204,7 +207,86 @@ class RandomOutage(Model):
     length: PositiveDuration  # mean
 
 
-Outage = Annotated[ScheduledOutage | RandomOutage, Field(discriminator="kind")]
+LengthLaw = Annotated[str, choice("fixed", "exponential")]
+
+
+class LoadOutage(Model):
+    """A transfer gate that shuts under the load of the venue's liquidations."""
+
+    kind: Literal["load"]
+    venue: str
+    start: Duration = 0.0  # from when on load counts
+    threshold: PositiveMoney  # USD liquidated per minute above which it may happen
+    rate: Positive  # hazard per minute at twice the threshold
+    length: PositiveDuration  # or its mean
+    law: LengthLaw = "fixed"  # of the length
+
+
+Outage = Annotated[ScheduledOutage | RandomOutage | LoadOutage, Field(discriminator="kind")]
+
+
+class ScheduledHalt(Model):
+    """A liquidation engine halted at a set time."""
+
+    kind: Literal["scheduled"]
+    venue: str
+    start: Duration
+    length: PositiveDuration
+
+
+class RandomHalt(Model):
+    """A liquidation engine halted at an exponential time, for an exponential length."""
+
+    kind: Literal["random"]
+    venue: str
+    start: Duration = 0.0  # from when on
+    rate: NonNegative  # per minute
+    length: PositiveDuration  # mean
+
+
+Halt = Annotated[ScheduledHalt | RandomHalt, Field(discriminator="kind")]
+
+
+class ScheduledCongestion(Model):
+    """Networks jammed at a set time."""
+
+    kind: Literal["scheduled"]
+    start: Duration
+    length: PositiveDuration
+    left: Share  # of redemptions and cross-venue arbitrage
+
+
+class RandomCongestion(Model):
+    """Networks jammed at an exponential time, for an exponential length."""
+
+    kind: Literal["random"]
+    start: Duration = 0.0  # from when on
+    rate: NonNegative  # per minute
+    length: PositiveDuration  # mean
+    left: Share  # of redemptions and cross-venue arbitrage
+
+
+Congestion = Annotated[ScheduledCongestion | RandomCongestion, Field(discriminator="kind")]
+
+
+class Glitch(Model):
+    """Wrong index prices of a venue."""
+
+    venue: str
+    asset: str | None = None  # None: all that the venue publishes
+    factor: PositiveRatio  # on the raw index
+    start: Duration
+    length: PositiveDuration
+    probability: Share = 1.0  # that it happens on a path
+
+
+class Sale(Model):
+    """A seller from outside, who sells evenly over some time whatever the price."""
+
+    market: str
+    size: PositiveMoney  # USD at the starting price
+    start: Duration = 0.0
+    duration: PositiveDuration
 
 
 LostShare = Annotated[
@@ -245,4 +327,8 @@ class Shocks(Model):
     merton: MertonJumps | None = None
     liquidity: LiquidityDrop = LiquidityDrop()
     outages: tuple[Outage, ...] = ()
+    halts: tuple[Halt, ...] = ()
+    congestions: tuple[Congestion, ...] = ()
+    glitches: tuple[Glitch, ...] = ()
+    sales: tuple[Sale, ...] = ()
     backing: tuple[Loss, ...] = ()

@@ -18,11 +18,12 @@ import numpy as np
 from jax import Array
 
 from deleverage.cascade.flows import Flows
+from deleverage.cascade.load import LoadOutages, no_load, outages_seen
 from deleverage.cascade.maps import Maps, maps_of
 from deleverage.cascade.outcome import conclude, empty_tally, observe
 from deleverage.cascade.parts import by_slots
 from deleverage.cascade.start import initial_state
-from deleverage.cascade.step import StepInputs, step
+from deleverage.cascade.step import StepInputs, step, step_inputs
 from deleverage.cascade.worklist import Drive
 from deleverage.engine.timeline import Timeline, histograms_of, scan_stretches, seen
 from deleverage.policy import Policy
@@ -104,25 +105,22 @@ def run_paths(
     columns = (policy.reporting.due_at_start.shape[-2], paths)
     if inputs.liquidity_drop.ndim == 2:  # [step, path]
         inputs = jax.tree.map(lambda series: series[..., None, :], inputs)
-    series = StepInputs(
-        fundamental=jnp.exp(inputs.log_fundamental),
-        liquidity_drop=inputs.liquidity_drop,
-        gate_open=inputs.gate_open,
-        t=jnp.arange(layout.steps, dtype=jnp.int32),
-        backing_kept=inputs.backing_kept,
-    )
+    series = step_inputs(layout, inputs)
+    load = None if inputs.load is None else LoadOutages(inputs.load, inputs.load_venues)
 
     drive = Drive(feedback=True, one_by_one=one_by_one)
 
     def advance(carry: tuple, given: StepInputs) -> tuple[tuple, dict[str, Array]]:
         state, tally = carry
-        given = replace(given, watched=watched)
+        given = replace(given, watched=watched, load=load)
         following, flows = step(layout, policy, state, given, drive)
         tally = observe(layout, maps, policy, tally, flows, given.t, drive)
         record = _record(following, flows, given, back)
         return (following, tally), record if timeline is None else (record, seen(flows))
 
     start = initial_state(layout, policy, paths, drive)
+    if load is not None:
+        start = replace(start, load=no_load(load, len(layout.venues), columns))
     started = (start, empty_tally(layout, maps, columns, dtype))
     if timeline is None:
         (end, tally), record = jax.lax.scan(advance, started, series)
@@ -133,6 +131,7 @@ def run_paths(
             advance, started, series, timeline.every, lambda carry, seen: moment(carry[0], seen)
         )
     outcomes = conclude(layout, maps, policy, end, tally)
+    outcomes |= outages_seen(layout, inputs, load, end.load)
     record = _with_end(record, end, watched, back)
 
     alone = Drive(feedback=False, one_by_one=one_by_one)

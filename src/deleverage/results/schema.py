@@ -134,8 +134,8 @@ _TABLE = (
     Variable("open_interest_forgone", ("policy",), _MONEY, "Open interest the policy forgoes"),
     Variable("credit_forgone", ("policy",), _MONEY, "Credit the policy forgoes"),
     Variable("fund_size", ("policy",), _MONEY, "Insurance funds at the start"),
-    Variable("outage_start", ("path", "venue"), "minutes", "Start of the transfer outage"),
-    Variable("outage_length", ("path", "venue"), "minutes", "Length of the transfer outage"),
+    Variable("outage_start", (*_BOTH, "venue"), "minutes", "Start of the transfer outage"),
+    Variable("outage_length", (*_BOTH, "venue"), "minutes", "Length of the transfer outage"),
     Variable("least_margin_gap", _BOTH, "1", "Smallest distance to a margin call, |E - MM| / MM"),
     Variable(
         "wrongful_liquidations",

@@ -7,6 +7,7 @@ stream: a mechanism, factor or outage added later, or a longer run, changes no d
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import jax
@@ -27,6 +28,10 @@ JUMP_UNIFORM = 1
 JUMP_NORMAL = 2
 LIQUIDITY = 3
 OUTAGE = 4
+HALT = 5
+CONGESTION = 6
+GLITCH = 7
+LOAD = 8
 DIFFUSION = 1024  # of factor 0; those of the other factors follow
 
 SEEDS = 2**32
@@ -69,16 +74,33 @@ def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, d
     steps = world.layout.steps * draw_steps_per_step(world.layout)
     factors, outages = world.loading.shape[1], len(world.outages)
     jumps = () if world.merton is None else (JUMP_UNIFORM, JUMP_NORMAL)
+    failures = {
+        name: (stream, (len(happen), *numbers))
+        for name, stream, happen, numbers in (
+            ("load", LOAD, world.load_outages, (2,)),
+            ("halt", HALT, world.halts, (2,)),
+            ("congestion", CONGESTION, world.congestions, (2,)),
+            ("glitch", GLITCH, world.glitches, ()),
+        )
+        if happen
+    }
     key = jax.random.key(_uint32(seed, "seed"), impl=GENERATOR)
     ids = _uint32(first_path, "path id") + jnp.arange(paths, dtype=jnp.uint32)
 
     # Loops, because XLA would otherwise make the keys anew for every number, and the few numbers
     # of a path at every step that reads them. The series are stored when a scan takes them in.
-    streams = (MACRO, LIQUIDITY, OUTAGE, *jumps, *range(DIFFUSION, DIFFUSION + factors))
+    single = (MACRO, LIQUIDITY, OUTAGE, *(stream for stream, _ in failures.values()))
+    streams = (*single, *jumps, *range(DIFFUSION, DIFFUSION + factors))
     keys = jax.lax.map(lambda stream: _path_keys(key, stream, ids), np.array(streams, np.uint32))
-    few = 2 * max(1, outages)
-    macro, liquidity, outage = jax.lax.map(lambda part: _bits(part, few), keys[:3])
-    series = jax.vmap(lambda part: _bits(part, steps), out_axes=1)(keys[3:])
+    few = max(2, 2 * outages, *(prod(shape) for _, shape in failures.values()))
+    macro, liquidity, outage, *rest = jax.lax.map(
+        lambda part: _bits(part, few), keys[: len(single)]
+    )
+    series = jax.vmap(lambda part: _bits(part, steps), out_axes=1)(keys[len(single) :])
+    uniforms = {
+        name: uniform(bits[: prod(shape)].reshape(*shape, paths), dtype)
+        for (name, (_, shape)), bits in zip(failures.items(), rest, strict=True)
+    }
     return Draws(
         diffusion=normal(series[:, len(jumps) :], dtype),
         macro=uniform(macro[:2], dtype),
@@ -86,6 +108,7 @@ def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, d
         jump_normal=normal(series[:, 1], dtype) if jumps else None,
         liquidity=normal(liquidity[0], dtype),
         outage=uniform(outage[: 2 * outages].reshape(outages, 2, paths), dtype),
+        **uniforms,
     )
 
 

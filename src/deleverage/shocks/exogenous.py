@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from deleverage.shocks import diffusion, gates, jumps, liquidity, macro
+from deleverage.shocks import diffusion, failures, gates, jumps, liquidity, macro, sales
 from deleverage.shocks.backing import backing_kept
 from deleverage.shocks.draws import draw_steps_per_step
 from deleverage.state import Draws, Inputs, PathCoordinates
@@ -17,7 +17,7 @@ from deleverage.world import World
 
 
 def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoordinates]:
-    """Turn draws into prices, liquidity and gates; pure, for any number of paths.
+    """Turn draws into prices, liquidity, gates and failures; pure, for any number of paths.
 
     Args:
         world: Layout (static) and shocks (traced).
@@ -41,7 +41,7 @@ def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoord
     news = macro.log_drop(world.macro, severity, since)
     news_loading = _follow(world.anchor, world.macro.loading)
     worst = liquidity.worst_drop(world.liquidity, severity_uniform, draws.liquidity)
-    gate_open, outage_start, outage_length = _gates(world, draws, time, dtype)
+    gate_open, outage_start = _gates(world, draws, time, dtype)
 
     inputs = Inputs(
         log_fundamental=wandering - news_loading[:, None] * news[:, None],
@@ -50,12 +50,17 @@ def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoord
         backing_kept=backing_kept(world.backing, len(layout.pegged), time, shock_time)
         if world.backing
         else None,
+        engine_open=failures.engine_open(world, draws, time),
+        capacity_left=failures.capacity_left(world, draws, time),
+        index_factor=failures.index_factor(world, draws, time),
+        sales=sales.units_sold(world, time, draws.macro.shape[-1]),
+        outage_start=outage_start,
+        load=failures.load_outages(world, draws),
+        load_venues=tuple(outage.venue for outage in world.load_outages),
     )
     coordinates = PathCoordinates(
         severity=severity,
         shock_time=shock_time,
-        outage_start=outage_start,
-        outage_length=outage_length,
         log_weight=jnp.zeros_like(severity),
     )
     return inputs, coordinates
@@ -100,15 +105,11 @@ def _walk(world: World, draws: Draws, shock_time: Array, dtype: Any) -> Array:
     return levels[count - 1 :: count]
 
 
-def _gates(world: World, draws: Draws, time: Array, dtype: Any) -> tuple[Array, Array, Array]:
-    """Gates `[step, venue, path]`; first start and minutes shut of their outages `[venue, path]`.
-
-    The minutes are those of the steps in which the gate is shut, so outages count once where
-    they overlap.
-    """
+def _gates(world: World, draws: Draws, time: Array, dtype: Any) -> tuple[Array, Array]:
+    """Gates `[step, venue, path]`; the first start of their outages `[venue, path]`."""
     layout = world.layout
     paths = draws.macro.shape[-1]
-    by_venue: list[list[gates.Window]] = [[] for _ in layout.venues]
+    by_venue: list[list[gates.Lasts]] = [[] for _ in layout.venues]
     for place, outage in enumerate(world.outages):
         by_venue[outage.venue].append(gates.window(outage, draws.outage[place]))
 
@@ -120,5 +121,4 @@ def _gates(world: World, draws: Draws, time: Array, dtype: Any) -> tuple[Array, 
         else:
             shut.append(jnp.zeros((layout.steps, paths), dtype))
             starts.append(jnp.full(paths, jnp.nan, dtype))
-    is_shut = jnp.stack(shut, axis=1)
-    return 1 - is_shut, jnp.stack(starts), layout.step * jnp.sum(is_shut, axis=0)
+    return 1 - jnp.stack(shut, axis=1), jnp.stack(starts)

@@ -1,4 +1,4 @@
-"""Outages: when a venue's transfer gate is shut."""
+"""Windows of failures, and when they shut a venue's transfer gate."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.world import Outage
+from deleverage.world import Window
 
 
-class Window(NamedTuple):
-    """Minutes after the start between which one outage lasts; infinite: never. `[path]`."""
+class Lasts(NamedTuple):
+    """Minutes after the start between which a failure lasts; infinite: never. `[path]`."""
 
     start: Array
     end: Array
 
 
-def window(outage: Outage, uniforms: Array) -> Window:
-    """When an outage begins and ends.
+def window(failure: Window, uniforms: Array) -> Lasts:
+    """When a failure begins and ends.
 
     Args:
-        outage: Scheduled, or random with exponential start and length.
-        uniforms: For the start and the length, `[2, path]`; scheduled outages read neither.
+        failure: Scheduled, or random with exponential start and length.
+        uniforms: For the start and the length, `[2, path]`; scheduled failures read neither.
 
     Returns:
         Start and end, `[path]`.
     """
-    if outage.random:
+    if failure.random:
         wait, length = -jnp.log(uniforms)
-        never = outage.rate == 0
-        start = jnp.where(never, jnp.inf, outage.start + wait / jnp.where(never, 1, outage.rate))
-        return Window(start, start + outage.length * length)
-    start = jnp.broadcast_to(outage.start, uniforms.shape[1:])
-    return Window(start, start + outage.length)
+        never = failure.rate == 0
+        start = jnp.where(never, jnp.inf, failure.start + wait / jnp.where(never, 1, failure.rate))
+        return Lasts(start, start + failure.length * length)
+    start = jnp.broadcast_to(failure.start, uniforms.shape[1:])
+    return Lasts(start, start + failure.length)
 
 
-def is_shut(windows: list[Window], time: Array) -> Array:
-    """Whether any outage shuts a gate: `start < time <= end`.
+def is_shut(windows: list[Lasts], time: Array) -> Array:
+    """Whether any failure lasts at a time: `start < time <= end`.
 
     Args:
-        windows: Of one venue, at least one.
+        windows: At least one.
         time: Ends of steps, minutes, `[time, 1]`.
 
     Returns:
@@ -50,7 +50,7 @@ def is_shut(windows: list[Window], time: Array) -> Array:
     return jnp.any(jnp.stack(shut), axis=0)
 
 
-def first_start(windows: list[Window], duration: float) -> Array:
+def first_start(windows: list[Lasts], duration: float) -> Array:
     """Start of the first of one venue's outages that begins within the run, NaN if none does.
 
     Args:

@@ -39,3 +39,68 @@ def test_a_profile_of_the_arrival(tmp_path):
     np.testing.assert_allclose(build(config).world.macro.profile, expected)
     np.testing.assert_allclose(rebuilt(config, tmp_path).macro.profile, expected)
     assert build(loaded()).world.macro.profile is None
+
+
+SHOCKS = "scenario.shocks"
+FAILURES = (
+    f"{SHOCKS}.halts=[{{kind: scheduled, venue: others, start: 2m, length: 90s}},"
+    " {kind: random, venue: exchange, rate: 0.1, length: 3m}]",
+    f"{SHOCKS}.congestions=[{{kind: scheduled, start: 1m, length: 5m, left: 20%}}]",
+    f"{SHOCKS}.glitches=[{{venue: exchange, factor: 90%, start: 1m, length: 2m, probability: 30%}},"
+    " {venue: exchange, asset: USDe, factor: 1.05, start: 3m, length: 30s}]",
+    f"{SHOCKS}.sales=[{{market: exchange/BTC/perp, size: 250M, start: 1m, duration: 4m}}]",
+)
+
+
+def test_failures_and_sellers(tmp_path):
+    config = loaded(*FAILURES)
+    built = build(config)
+    world = built.world
+    assert [halt.venue for halt in world.halts] == [1, 0]
+    assert [(h.random, h.start, h.length, h.rate) for h in world.halts] == [
+        (False, 2.0, 1.5, 0.0),
+        (True, 0.0, 3.0, 0.1),
+    ]
+    (jam,) = world.congestions
+    assert (jam.random, jam.start, jam.length, jam.left) == (False, 1.0, 5.0, 0.2)
+    every, one = world.glitches
+    mine = [n for n, label in enumerate(built.labels["index"]) if label.startswith("exchange/")]
+    assert list(every.indices) == mine
+    assert [built.labels["index"][n] for n in one.indices] == ["exchange/USDe"]
+    assert (every.factor, every.probability, one.probability) == (0.9, 0.3, 1.0)
+    (sale,) = world.sales
+    assert built.labels["market"][sale.market] == "exchange/BTC/perp"
+    assert (sale.units, sale.start, sale.duration) == (250.0, 1.0, 4.0)
+    again = rebuilt(config, tmp_path)
+    assert (again.halts, again.glitches) == (world.halts, world.glitches)
+
+
+def test_a_policy_without_failures_keeps_their_places_in_the_draws():
+    nothing = "{halts: [], congestions: [], glitches: [], sales: []}"
+    off = f"policies.calm={{scenario: {{shocks: {nothing}}}}}"
+    built = build(loaded(*FAILURES, off))
+    worlds = [own for _, _, _, own in built.groups if own is not None]
+    assert len(worlds) == 1
+    assert [float(np.squeeze(halt.length)) for halt in worlds[0].halts] == [0, 0]
+    assert [float(np.squeeze(halt.rate)) for halt in worlds[0].halts] == [0, 0]
+    assert float(np.squeeze(worlds[0].congestions[0].length)) == 0
+    assert [float(np.squeeze(glitch.probability)) for glitch in worlds[0].glitches] == [0, 0]
+    assert worlds[0].sales == ()
+
+
+def test_an_outage_by_load(tmp_path):
+    text = (
+        f"{SHOCKS}.outages=[{{kind: load, venue: exchange, threshold: 40M, rate: 0.5, length: 5m,"
+        " law: exponential}, {kind: scheduled, venue: others, start: 1m, length: 2m}]"
+    )
+    off = "policies.calm={scenario: {shocks: {outages: []}}}"
+    config = loaded(text, off)
+    built = build(config)
+    (one,) = built.world.load_outages
+    assert (one.venue, one.random, one.start, one.threshold) == (0, True, 0.0, 40.0)
+    assert (one.rate, one.length) == (0.5, 5.0)
+    assert [outage.venue for outage in built.world.outages] == [1]
+    assert rebuilt(config, tmp_path).load_outages == built.world.load_outages
+    (calm,) = (own for _, _, _, own in built.groups if own is not None)
+    assert float(np.squeeze(calm.load_outages[0].rate)) == 0
+    assert float(np.squeeze(calm.outages[0].length)) == 0

@@ -144,6 +144,41 @@ CASES = {
         "{kind: student_t, centre: 5%, scale: 3%, degrees: 0.5}",
         r"degrees: 0.5 came; .*degrees of freedom in \[1, 10000\]",
     ),
+    "a load outage in dollars": (
+        "outages: [{kind: scheduled, venue: exchange, start: 4m, length: 6m}]",
+        "outages: [{kind: load, venue: exchange, threshold: 0, rate: 1, length: 6m}]",
+        "outages.0.threshold: 0 came; .*USD.*above 0",
+    ),
+    "a load outage of another law": (
+        "outages: [{kind: scheduled, venue: exchange, start: 4m, length: 6m}]",
+        "outages: [{kind: load, venue: exchange, threshold: 1M, rate: 1, length: 6m, law: normal}]",
+        "outages.0.law: 'normal' came; .*`fixed`, `exponential`",
+    ),
+    "a halt of an unknown venue": (
+        "outages: [{kind: scheduled, venue: exchange",
+        "halts: [{kind: scheduled, venue: exchang",
+        "halts.0.venue: .*mean 'exchange'",
+    ),
+    "a glitch of no index": (
+        "outages: [{kind: scheduled, venue: exchange, start: 4m, length: 6m}]",
+        "glitches: [{venue: exchange, asset: USDT, factor: 90%, start: 4m, length: 6m}]",
+        "glitches.0.asset: the index 'USDT' is unknown; .*BTC",
+    ),
+    "a glitch to nothing": (
+        "outages: [{kind: scheduled, venue: exchange, start: 4m, length: 6m}]",
+        "glitches: [{venue: exchange, factor: 0, start: 4m, length: 6m}]",
+        "glitches.0.factor: 0 came; .*above 0",
+    ),
+    "a sale on no market": (
+        "outages: [{kind: scheduled, venue: exchange, start: 4m, length: 6m}]",
+        "sales: [{market: exchange/BTC/sport, size: 10M, duration: 6m}]",
+        "sales.0.market: .*mean 'exchange/BTC/spot'",
+    ),
+    "a sale at once": (
+        "outages: [{kind: scheduled, venue: exchange, start: 4m, length: 6m}]",
+        "sales: [{market: exchange/BTC/spot, size: 10M, duration: 0s}]",
+        "sales.0.duration: '0s' came; .*above 0",
+    ),
     "collateral not accepted": ("collateral: USDe\n", "collateral: BTC\n", "'BTC' is not accepted"),
     "no maintenance rate": (
         "maintenance: {BTC: 0.5%}",

@@ -16,7 +16,7 @@ def test_every_result_has_the_type_of_the_kernel_and_the_path_axis_last(dtype):
     assert inputs.log_fundamental.shape == (20, 4, 16)
     assert inputs.liquidity_drop.shape == (20, 16)
     assert inputs.gate_open.shape == (20, 2, 16)
-    assert coordinates.outage_start.shape == coordinates.outage_length.shape == (2, 16)
+    assert inputs.outage_start.shape == (2, 16)
     assert coordinates.severity.shape == coordinates.shock_time.shape == (16,)
     for values in jax.tree.leaves((inputs, coordinates)):
         assert values.dtype == dtype
