@@ -80,6 +80,7 @@ def permuted_policy(policy: Policy, order: Order) -> Policy:
         moved = {
             name: np.take(getattr(part, name), places, axis=axis)
             for name, (axis, places) in axes.items()
+            if getattr(part, name) is not None  # of kinds that are off
         }
         return dataclasses.replace(part, **moved)
 
