@@ -36,6 +36,7 @@ from reference_margin import (
     raw_indices,
     redemption_seen,
     reference_prices,
+    review_haircuts,
     top_up,
 )
 from reference_outcomes import add_load, observe, shut_gates
@@ -261,6 +262,7 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     history.mark[t] = mark_prices(maps, rules, state, price, index)
 
     watch_index(maps, rules, state, history, t)
+    review_haircuts(maps, rules, state, index, t)
     value_accounts(maps, rules, state, history, t)
     top_up_accounts(maps, rules, state, history, t)
     liquidate(maps, rules, state, history, t, feedback)
@@ -315,6 +317,9 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
         starting_log_prices(maps, feedback * rules.displacement),
         np.full((maps.breaker_steps, rules.clamp.shape[0]), np.nan),
         np.zeros(rules.clamp.shape[0]),
+        rules.haircut_reference.copy(),
+        np.ones(rules.clamp.shape[0]),
+        np.ones(rules.clamp.shape[0]),
         rules.backing.copy(),
         rules.supply.copy(),
         rules.reserve.copy(),

@@ -197,6 +197,20 @@ def fair_marks(maps: Maps, fair: np.ndarray) -> np.ndarray:
 # Stage 4: margin
 
 
+def review_haircuts(maps: Maps, rules: Rules, state: State, index: np.ndarray, t: int) -> None:
+    """Averages squared returns of each index; now and then haircuts are set by them."""
+    for i in range(index.shape[0]):
+        if t > 0:
+            squared = math.log(index[i] / state.haircut_index[i]) ** 2 / maps.step
+            change = squared - state.haircut_variance[i]
+            state.haircut_variance[i] += rules.haircut_smoothing[i] * change
+            if t % int(rules.haircut_review[i]) == 0:
+                ratio = math.sqrt(state.haircut_variance[i] / rules.haircut_reference[i])
+                multiplier = max(1.0, ratio) ** rules.haircut_power[i]
+                state.haircut_multiplier[i] = min(multiplier, 1e9)
+        state.haircut_index[i] = index[i]
+
+
 def maintenance_of_slot(
     maps: Maps, rules: Rules, margin: Margin, state: State, mark: np.ndarray, j: int, b: int, k: int
 ) -> float:
@@ -245,7 +259,10 @@ def collateral_value(
 def credit_of(
     maps: Maps, rules: Rules, margin: Margin, state: State, index: np.ndarray, b: int, k: int
 ) -> float:
-    """What a cohort's collateral counts for: the flattest line of its tiers, slot by slot."""
+    """What a cohort's collateral counts for: the flattest line of its tiers, slot by slot.
+
+    Where haircuts follow volatility, what the tiers cut off grows, up to the cap.
+    """
     total = 0.0
     for j in range(maps.collateral.shape[1]):
         if maps.collateral[b, j] < 0:
@@ -256,6 +273,11 @@ def credit_of(
         for r in range(margin.ratio.shape[1]):
             line = margin.ratio[j, r, b] * worth + rules.accounts[b, k] * margin.addition[j, r, b]
             granted = min(granted, line)
+        if margin.is_dynamic:
+            entry, counted = maps.collateral[b, j], margin.granted[j, b] * worth
+            cut = state.haircut_multiplier[entry] * (counted - granted)
+            lowest = (1.0 - rules.haircut_cap[entry]) * counted
+            granted = min(granted, max(lowest, counted - cut))
         total += granted
     return total
 

@@ -69,6 +69,8 @@ class Margin(NamedTuple):
     ratio: np.ndarray  # [Jc, R, B]
     addition: np.ndarray  # [Jc, R, B]
     loan_rate: np.ndarray  # [B]
+    granted: np.ndarray  # [Jc, B] share that a venue cap grants
+    is_dynamic: bool  # whether haircuts follow volatility
 
 
 class Rules(NamedTuple):
@@ -113,6 +115,11 @@ class Rules(NamedTuple):
     arbitrage_half_life: np.ndarray  # [groups]
     arbitrage_capital: np.ndarray  # [groups]
     redemption_capacity: np.ndarray  # [pegged]
+    haircut_reference: np.ndarray  # [I]
+    haircut_power: np.ndarray  # [I]
+    haircut_cap: np.ndarray  # [I]
+    haircut_smoothing: np.ndarray  # [I]
+    haircut_review: np.ndarray  # [I] steps
     trigger: np.ndarray  # [I]
     window: np.ndarray  # [I]
     halt: np.ndarray  # [I]
@@ -285,7 +292,7 @@ def given(leaf: Any, policy: int, *shape: int, fill: float = 1.0) -> np.ndarray:
     return np.full(shape, fill) if leaf is None else floats(leaf[..., policy])
 
 
-def margin_of(rules: Any, policy: int) -> Margin:
+def margin_of(rules: Any, policy: int, is_dynamic: bool) -> Margin:
     """`MarginRules` of one policy, without the axis of buckets."""
     return Margin(
         rate=floats(rules.rate[..., 0, policy]),
@@ -293,6 +300,8 @@ def margin_of(rules: Any, policy: int) -> Margin:
         ratio=floats(rules.ratio[..., 0, policy]),
         addition=floats(rules.addition[..., 0, policy]),
         loan_rate=floats(rules.loan_rate[..., 0, policy]),
+        granted=floats(rules.granted[..., 0, policy]) if is_dynamic else np.ones((0, 0)),
+        is_dynamic=is_dynamic,
     )
 
 
@@ -306,6 +315,7 @@ def rules_of(policies: Any, policy: int) -> Rules:
     sales = policies.sales
     issuer, issuers = policies.issuer, healing.redemption_capacity.shape[0]
     breakers, apart = policies.breakers, policies.kept_apart
+    haircuts = policies.haircuts
     return Rules(
         position=floats(books.position[..., policy]),
         entry=floats(books.entry[..., 0, policy]),
@@ -327,8 +337,8 @@ def rules_of(policies: Any, policy: int) -> Rules:
         variance_smoothing=given(thinning.smoothing, policy, markets),
         least_depth=given(thinning.least, policy, markets),
         basis_smoothing=floats(index.basis_smoothing[..., policy]),
-        margin=margin_of(policies.margin, policy),
-        baseline_margin=margin_of(policies.baseline_margin, policy),
+        margin=margin_of(policies.margin, policy, haircuts is not None),
+        baseline_margin=margin_of(policies.baseline_margin, policy, False),
         top_up_rate=floats(policies.top_up.rate[..., 0, policy]),
         top_up_warn=floats(policies.top_up.warn[..., 0, policy]),
         pace=floats(liquidation.pace[..., 0, policy]),
@@ -346,6 +356,11 @@ def rules_of(policies: Any, policy: int) -> Rules:
         arbitrage_half_life=floats(healing.arbitrage_half_life[..., policy]),
         arbitrage_capital=floats(healing.arbitrage_capital[..., policy]),
         redemption_capacity=floats(healing.redemption_capacity[..., policy]),
+        haircut_reference=given(haircuts and haircuts.reference, policy, entries),
+        haircut_power=given(haircuts and haircuts.power, policy, entries, fill=0.0),
+        haircut_cap=given(haircuts and haircuts.cap, policy, entries),
+        haircut_smoothing=given(haircuts and haircuts.smoothing, policy, entries),
+        haircut_review=given(haircuts and haircuts.review, policy, entries),
         trigger=given(breakers and breakers.trigger, policy, entries),
         window=given(breakers and breakers.window, policy, entries),
         halt=given(breakers and breakers.halt, policy, entries),
@@ -457,6 +472,9 @@ class State(NamedTuple):
     last_log_price: np.ndarray  # [M] after stage 8 of the step before
     recent_index: np.ndarray  # [W, I] newest first
     halt_left: np.ndarray  # [I] steps
+    haircut_variance: np.ndarray  # [I] of the index, per minute
+    haircut_index: np.ndarray  # [I] published in the step before
+    haircut_multiplier: np.ndarray  # [I]
     backing: np.ndarray  # [pegged]
     supply: np.ndarray  # [pegged]
     reserve: np.ndarray  # [pegged]

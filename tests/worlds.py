@@ -12,6 +12,7 @@ from deleverage.policy import (
     BackstopRules,
     Books,
     BreakerRules,
+    HaircutRules,
     HealingRules,
     ImpactRules,
     IndexRules,
@@ -633,6 +634,23 @@ def full_impact(rng: np.random.Generator, impact: ImpactRules) -> ImpactRules:
     )
 
 
+def with_dynamic_haircuts(rng: np.random.Generator, policy: Policy) -> Policy:
+    """Haircuts that some policies raise with volatility, and venue caps that cut off the rest."""
+    shape, ratio = policy.index.floor.shape, policy.margin.ratio[:, 0]
+    granted = 1.0 - (1.0 - ratio) * rng.uniform(0.0, 1.0, ratio.shape)
+    return dataclasses.replace(
+        policy,
+        margin=dataclasses.replace(policy.margin, granted=granted),
+        haircuts=HaircutRules(
+            reference=rng.uniform(0.005, 0.05, shape) ** 2,
+            power=rng.choice([0.0, 0.5, 1.0, 2.0], shape),
+            cap=rng.uniform(0.05, 0.5, shape),
+            smoothing=rng.uniform(0.1, 1.0, shape),
+            review=rng.choice([1.0, 2.0, 3.0], shape),
+        ),
+    )
+
+
 def with_more_books(policy: Policy) -> Policy:
     """The books of `LIKE` once more, last; market makers take their perps."""
     places = [*range(len(RANDOM_LAYOUT.books)), *LIKE]
@@ -737,7 +755,7 @@ def full_world(
         issuer=issuer,
         kept_apart=KeptApart(kept_apart),
     )
-    return world, with_more_books(policy)
+    return world, with_more_books(with_dynamic_haircuts(rng, policy))
 
 
 def random_draws(world: World, paths: int, seed: int) -> Draws:

@@ -51,6 +51,17 @@ class MarginRules(eqx.Module):
     ratio: Any  # [Jc, R, B, 1, policy] falling with the tier, in [0, 1], venue cap included
     addition: Any  # [Jc, R, B, 1, policy] USD millions per account, first tier 0
     loan_rate: Any  # [B, 1, policy] maintenance per USD of debt
+    granted: Any = None  # [Jc, B, 1, policy] share that a venue cap grants, for dynamic haircuts
+
+
+class HaircutRules(eqx.Module):
+    """Haircuts that rise with realised volatility, by index entry."""
+
+    reference: Any  # [I, policy] variance of log returns per minute up to which none rises
+    power: Any  # [I, policy] of volatility over the reference; 0: no haircut ever rises
+    cap: Any  # [I, policy] that a haircut rises to at most
+    smoothing: Any  # [I, policy] EMA weight of the newest squared return
+    review: Any  # [I, policy] steps between reviews, whole
 
 
 class TopUpRules(eqx.Module):
@@ -162,6 +173,7 @@ class Policy(eqx.Module):
     reporting: Reporting
     thinning: ThinningRules | None = None  # None: off in every policy
     breakers: BreakerRules | None = None
+    haircuts: HaircutRules | None = None  # None: all are as written
     sales: SaleRules | None = None  # None: all collateral goes to books, gates or not
     issuer: IssuerRules | None = None  # None: backing is never short, and nobody runs
     kept_apart: KeptApart | None = None

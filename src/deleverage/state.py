@@ -117,6 +117,14 @@ class LoadState(eqx.Module):
     shut: Any  # [V, column] steps in which a gate was shut, whatever the cause
 
 
+class HaircutState(eqx.Module):
+    """What dynamic haircuts of the index entries go by, `[I, column]`."""
+
+    variance: Any  # EMA of squared log returns of the index, per minute
+    last_index: Any  # published in the step before
+    multiplier: Any  # of haircuts, as at the last review
+
+
 class State(eqx.Module):
     """All that the next step reads, and room that it writes before it reads it."""
 
@@ -126,5 +134,6 @@ class State(eqx.Module):
     orders: Orders  # room for the orders of a step, written before it is read
     deficit: Any  # [B, K, column] the same for deficits
     breakers: Breakers | None = None  # None: there are none
+    haircuts: HaircutState | None = None  # None: no haircut is dynamic
     issuer: IssuerState | None = None  # where a policy knows what backs a pegged asset
     load: LoadState | None = None

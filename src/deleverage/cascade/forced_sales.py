@@ -10,7 +10,7 @@ from jax import Array
 from deleverage.cascade.books import BOOKS, BookRules, Facts, sale_routes
 from deleverage.cascade.index import Published
 from deleverage.cascade.margin import assess
-from deleverage.cascade.margin_call import Masks, fair_prices
+from deleverage.cascade.margin_call import Masks, fair_prices, slot_haircuts
 from deleverage.cascade.primitives import add_slots, sum_cohorts, to_slot, to_slots, total
 from deleverage.cascade.sales import SaleTerms, filled_sales, offered_prices
 from deleverage.cascade.trading import sale_prices
@@ -120,7 +120,8 @@ def judge(
     longs = total([jnp.where(position > 0, notional, 0) for position, notional in sides])
 
     fair = fair_prices(facts, published)
-    fails_policy = assess(book.margin, book.start, accounts, fair).is_short_of_margin
+    under_policy = fair._replace(haircuts=slot_haircuts(facts, published))
+    fails_policy = assess(book.margin, book.start, accounts, under_policy).is_short_of_margin
     wrongful = is_due & ~accounts.taken_over & ~masks.fails_baseline
     if book.any_targeting:
         wrongful &= ~facts.targeting

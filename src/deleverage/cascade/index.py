@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from deleverage.cascade.haircuts import Scaling
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.once import once
 from deleverage.cascade.primitives import column_wise, least, total
@@ -31,6 +32,7 @@ class Published(NamedTuple):
     basis: Array  # [M, column] next state
     last_index: Array | None = None  # [I, column] next state
     redemption: Array | None = None  # [L, I, column] next state
+    haircuts: Scaling | None = None  # of what is pledged, where haircuts are dynamic
 
 
 def publish(

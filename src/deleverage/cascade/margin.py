@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from deleverage.cascade.haircuts import Scaling, scaled_credit
 from deleverage.cascade.primitives import BUCKET_AXIS, least, total
 from deleverage.policy import Books, MarginRules
 from deleverage.state import Accounts
@@ -19,6 +20,7 @@ class SlotPrices(NamedTuple):
 
     collateral: Sequence[Array]
     perp: Sequence[Array]
+    haircuts: Sequence[Scaling] | None = None  # of collateral slots; None: all are as written
 
 
 class Assessment(NamedTuple):
@@ -47,14 +49,19 @@ def assess(
         rules: Tiered maintenance and collateral credit.
         start: Starting balance sheets.
         accounts: Cash and what is left of each position.
-        prices: Index price of collateral slots and mark of perp slots.
+        prices: Index price of collateral slots and mark of perp slots, and how far the haircuts
+            of the rules have risen.
 
     Source: MODEL.md section 2.4.
     """
     held = zip(accounts.collateral, prices.collateral, strict=True)
     value = [units * price for units, price in held]
     ratios = zip(rules.ratio, value, rules.addition, strict=True)
-    credit = total([_flattest(*slot, start.accounts) for slot in ratios])
+    credits = [_flattest(*slot, start.accounts) for slot in ratios]
+    if prices.haircuts is not None:
+        cut = zip(credits, value, rules.granted, prices.haircuts, strict=True)
+        credits = [scaled_credit(*slot) for slot in cut]
+    credit = total(credits)
 
     open_slots = list(zip(accounts.contracts, prices.perp, strict=True))
     notional = [jnp.abs(contracts) * price for contracts, price in open_slots]

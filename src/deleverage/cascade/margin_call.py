@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from deleverage.cascade.books import BookRules, Facts
+from deleverage.cascade.haircuts import Scaling
 from deleverage.cascade.index import Published
 from deleverage.cascade.liquidation import hedge_excess
 from deleverage.cascade.maps import Maps
@@ -75,11 +76,20 @@ def marked_prices(facts: Facts, published: Published) -> SlotPrices:
     return SlotPrices(
         to_slots(published.index_price, facts.collateral),
         to_slots(published.mark_price, facts.market),
+        slot_haircuts(facts, published),
     )
 
 
+def slot_haircuts(facts: Facts, published: Published) -> list[Scaling] | None:
+    """How far the haircuts of collateral slots have risen; None: all are as written."""
+    if published.haircuts is None:
+        return None
+    rows = (to_slots(row, facts.collateral) for row in published.haircuts)
+    return [Scaling(*slot) for slot in zip(*rows, strict=True)]
+
+
 def fair_prices(facts: Facts, published: Published) -> SlotPrices:
-    """Redemption or reference prices of the slots, as index and as mark."""
+    """Redemption or reference prices of the slots, as index and as mark; haircuts as written."""
     return SlotPrices(
         to_slots(published.fair_price, facts.collateral),
         to_slots(published.fair_price, facts.underlying),
@@ -233,6 +243,7 @@ def _without_empty_slots(
             deduction=rules.deduction[perps],
             ratio=rules.ratio[collaterals],
             addition=rules.addition[collaterals],
+            granted=None if rules.granted is None else rules.granted[collaterals],
         )
 
     start, facts = book.start, book.facts

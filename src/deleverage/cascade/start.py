@@ -8,6 +8,7 @@ from jax import Array
 
 from deleverage.cascade.books import rules_of
 from deleverage.cascade.breaker import breakers_at_rest
+from deleverage.cascade.haircuts import base_haircuts
 from deleverage.cascade.hedge import hedge_worth
 from deleverage.cascade.issuer import issuers_at_start
 from deleverage.cascade.maps import maps_of
@@ -77,5 +78,6 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
         orders=Orders(jnp.zeros_like(start.position), jnp.zeros_like(start.collateral)),
         deficit=jnp.zeros_like(start.cash),
         breakers=breakers_at_rest(layout.breaker_steps, policy.index.floor),
+        haircuts=base_haircuts(policy.haircuts),
         issuer=issuer,
     )

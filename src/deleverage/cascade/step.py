@@ -15,6 +15,7 @@ from deleverage.cascade.breaker import watch_index
 from deleverage.cascade.exogenous_sales import sellers_of
 from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders, in_any
 from deleverage.cascade.flows import Flows
+from deleverage.cascade.haircuts import Scaling, review
 from deleverage.cascade.healing import heal
 from deleverage.cascade.hedge import after_hedging
 from deleverage.cascade.impact import OrderBooks, local_depth
@@ -120,6 +121,17 @@ def step(
     )
 
     # 4 margin
+    haircuts = state.haircuts
+    if policy.haircuts is not None:
+        haircuts = once(
+            partial(review, minutes=minutes),
+            policy.haircuts,
+            haircuts,
+            published.index_price,
+            inputs.t,
+        )
+        scaling = Scaling(haircuts.multiplier, policy.haircuts.cap)
+        published = published._replace(haircuts=scaling)
     call = call_margin(
         maps,
         rules,
@@ -311,5 +323,6 @@ def step(
         holders_sold=holders_sold,
         unfilled=in_any(unfilled_perps, unfilled_spot),
     )
-    after = State(accounts, markets, fund, orders, settled.deficit, breakers, issuer, load)
+    deficit = settled.deficit
+    after = State(accounts, markets, fund, orders, deficit, breakers, haircuts, issuer, load)
     return after, flows

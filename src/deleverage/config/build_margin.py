@@ -16,13 +16,14 @@ from deleverage.config.resolve import Lines, Rules
 
 @dataclass(frozen=True)
 class Margin:
-    """Tables of one policy before the venue cap; slots and tiers first, then books."""
+    """Tables of one policy, at first before the venue cap; slots and tiers first, then books."""
 
     rate: np.ndarray  # [Jp, R, B]
     deduction: np.ndarray  # [Jp, R, B] USD millions per account
     ratio: np.ndarray  # [Jc, R, B]
     addition: np.ndarray  # [Jc, R, B] USD millions per account
     loan_rate: np.ndarray  # [B]
+    granted: np.ndarray  # [Jc, B] share of the pledged collateral that the venue cap grants
 
 
 def lines(tiers: Lines) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +86,7 @@ def build_margin(
             apart = credit.segregated and not isinstance(spec, LoanBook)
             slopes, constants = _padded(((0.0, 0.0),) if apart else credit.tiers, tiers[1])
             ratio[slot, :, row], addition[slot, :, row] = slopes, 0.0 - constants
-    return Margin(rate, deduction, ratio, addition, loan_rate)
+    return Margin(rate, deduction, ratio, addition, loan_rate, np.ones((shape[1], count)))
 
 
 def _padded(table: Lines, rows: int) -> tuple[np.ndarray, np.ndarray]:

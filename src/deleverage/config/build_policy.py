@@ -14,6 +14,7 @@ from deleverage.config.build_layout import arbitrage_groups, breaker_window
 from deleverage.config.build_margin import Margin
 from deleverage.config.build_shocks import MINUTES_PER_YEAR
 from deleverage.config.build_start import due_at_start
+from deleverage.config.haircuts import review_steps
 from deleverage.config.models import Config
 from deleverage.config.names import Names
 from deleverage.config.order_books import Thinning
@@ -25,6 +26,7 @@ from deleverage.policy import (
     BackstopRules,
     Books,
     BreakerRules,
+    HaircutRules,
     HealingRules,
     ImpactRules,
     IndexRules,
@@ -61,6 +63,7 @@ def build_policy(
 ) -> Policy:
     """All leaves, each ending in the policy axis."""
     index = _index(config, names, entries)
+    haircuts = _haircuts(config, entries)
     impact = _impact(config, names, entries)
     due = [
         due_at_start(entry.layout, books, entry.margin, entry.response, index, impact, number)
@@ -70,7 +73,7 @@ def build_policy(
     return Policy(
         books=_books(books, entries),
         index=index,
-        margin=_margin([entry.margin for entry in entries]),
+        margin=_margin([entry.margin for entry in entries], haircuts is not None),
         baseline_margin=_margin([entry.baseline_margin for entry in entries]),
         top_up=TopUpRules(
             rate=_per_book(config, entries, lambda venue, _: venue.top_up.rate),
@@ -91,6 +94,7 @@ def build_policy(
             due_at_start=np.array(due, dtype=np.float64),
         ),
         breakers=_breakers(config, entries),
+        haircuts=haircuts,
         sales=_sales(entries),
         issuer=build_issuers(
             [a.issuer for a in config.scenario.assets.values() if isinstance(a, Pegged)],
@@ -116,6 +120,25 @@ def _breakers(config: Config, entries: Sequence[Entry]) -> BreakerRules | None:
                 halt = max(1.0, np.ceil(rule.halt / step - 1e-9))
                 table[:, row, number] = rule.trigger, breaker_window(rule, step), halt
     return BreakerRules(*table)
+
+
+def _haircuts(config: Config, entries: Sequence[Entry]) -> HaircutRules | None:
+    """Dynamic haircuts; None where no policy has any."""
+    step, found = config.time.step, False
+    table = np.ones((5, len(entries[0].layout.indices), len(entries)))
+    table[1] = 0.0  # never rises
+    for number, entry in enumerate(entries):
+        layout = entry.layout
+        for row, index in enumerate(layout.indices):
+            place = (layout.venues[index.venue], layout.assets[index.asset])
+            credit = entry.rules.credit.get(place)
+            if credit is not None and credit.dynamic is not None:
+                rule, found = credit.dynamic, True
+                variance = rule.reference**2 / MINUTES_PER_YEAR
+                smoothing = smoothing_weight(rule.half_life, step)
+                review = review_steps(rule, step)
+                table[:, row, number] = variance, rule.power, rule.cap, smoothing, review
+    return HaircutRules(*table) if found else None
 
 
 def _sales(entries: Sequence[Entry]) -> SaleRules | None:
@@ -233,7 +256,7 @@ _ROWS = (
 )
 
 
-def _margin(tables: Sequence[Margin]) -> MarginRules:
+def _margin(tables: Sequence[Margin], dynamic: bool = False) -> MarginRules:
     def stacked(name: str) -> np.ndarray:
         return _stack([getattr(table, name)[..., None] for table in tables])
 
@@ -243,6 +266,7 @@ def _margin(tables: Sequence[Margin]) -> MarginRules:
         ratio=stacked("ratio"),
         addition=stacked("addition"),
         loan_rate=stacked("loan_rate"),
+        granted=stacked("granted") if dynamic else None,
     )
 
 

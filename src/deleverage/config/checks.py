@@ -9,6 +9,7 @@ from typing import NoReturn
 from deleverage.config import segregated
 from deleverage.config.base import EVERYWHERE
 from deleverage.config.books import BookSpec, HedgedBook, LoanBook
+from deleverage.config.haircuts import check_haircuts
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
@@ -460,6 +461,7 @@ class Checker:
         for venue in entry.liquidation.by_venue:
             self.venue(venue, (*key, "liquidation", "by_venue", venue))
         check_sales(self, entry, key)
+        check_haircuts(self, entry, key)
         for name, lever in entry.issuer.items():
             self._issuer(name, lever, (*key, "issuer", name))
         for venue in entry.backstop:

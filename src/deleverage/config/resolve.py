@@ -18,6 +18,7 @@ from deleverage.config.rules import (
     VALUATIONS,
     WEIGHTS,
     CollateralRule,
+    DynamicHaircut,
     IndexRule,
     IndexTerms,
     LiquidationRule,
@@ -38,6 +39,7 @@ class Credit:
     cap: float  # USD; 1e30: none
     admitted: bool = True
     segregated: bool = False  # from perps
+    dynamic: DynamicHaircut | None = None
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,9 @@ def _maintenance(
     return tiers.rows if isinstance(tiers, MaintenanceTable) else tiers
 
 
-def _credit(
-    rule: CollateralRule, entry: PolicySpec, names: Names, venue: str, asset: str
-) -> Credit:
+def collateral_under(
+    rule: CollateralRule, entry: PolicySpec, venue: str, asset: str
+) -> CollateralRule:
     """A policy's haircut or tiers replace the venue's, and end parity unless it is asked for."""
     for scope in (asset, f"{asset}@{venue}"):
         change = entry.collateral.get(scope)
@@ -170,6 +172,14 @@ def _credit(
         if any(values.get(name) is not None for name in VALUATIONS):
             values = dict.fromkeys((*VALUATIONS, "schedule")) | {"parity": False} | values
         rule = rule.model_copy(update=values)
+    return rule
+
+
+def _credit(
+    given: CollateralRule, entry: PolicySpec, names: Names, venue: str, asset: str
+) -> Credit:
+    """What collateral counts for under a policy."""
+    rule = collateral_under(given, entry, venue, asset)
     tiers: Lines = ((0.0, 1.0),) if rule.parity else rule.lines
     if rule.admitted is False:
         return Credit(((0.0, 0.0),), NEVER, admitted=False, segregated=bool(rule.segregated))
@@ -179,7 +189,7 @@ def _credit(
     elif rule.cap is not None:
         within = sum(names.depths[label] for label in names.own_books(venue, asset)) * 0.01
         cap = (rule.cap.depth_multiple or 0.0) * within
-    return Credit(tiers, cap, segregated=bool(rule.segregated))
+    return Credit(tiers, cap, segregated=bool(rule.segregated), dynamic=rule.dynamic)
 
 
 

@@ -136,7 +136,10 @@ def _exposure(part: Part, spec: BookSpec) -> tuple:
 
 def _capped(margin: Margin, granted: np.ndarray) -> Margin:
     return replace(
-        margin, ratio=margin.ratio * granted[:, None], addition=margin.addition * granted[:, None]
+        margin,
+        ratio=margin.ratio * granted[:, None],
+        addition=margin.addition * granted[:, None],
+        granted=margin.granted * granted,
     )
 
 

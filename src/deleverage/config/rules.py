@@ -26,6 +26,7 @@ from deleverage.config.quantities import (
     Positive,
     PositiveDuration,
     PositiveMoney,
+    PositiveRatio,
     PositiveShare,
     Ratio,
     Share,
@@ -195,6 +196,16 @@ VALUATIONS = ("haircut", "tiers", "table")
 """Ways to say what collateral counts for."""
 
 
+class DynamicHaircut(Model):
+    """A haircut that rises with the volatility of the index price, held between reviews."""
+
+    review: PositiveDuration
+    reference: PositiveRatio  # volatility up to which it is as written, a year of 365 days
+    power: Positive = 1.0  # of volatility over the reference
+    cap: PositiveShare  # that it rises to at most
+    half_life: Smoothing = 10.0  # of the average of squared returns; none: the last step alone
+
+
 class CollateralRule(Model):
     """What a unit of collateral counts for."""
 
@@ -202,6 +213,7 @@ class CollateralRule(Model):
     tiers: CollateralTiers | None = None  # [usd_from, ratio] per account
     table: Annotated[str, choice(*CREDIT_TABLES)] | None = None  # that a venue published
     schedule: Annotated[str, named("schedule", [name for _, name in credit_tiers()])] | None = None
+    dynamic: DynamicHaircut | None = None  # multiplies what is cut off; null: it stays
     parity: bool | None = None  # treated as cash, whatever its haircut
     cap: Cap | None = None  # pledged on the venue in all
     admitted: bool | None = None  # false: it counts nothing, and leaves the venue

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deleverage.config import load_config
-from deleverage.config.rules import Breaker
+from deleverage.config.rules import Breaker, DynamicHaircut
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -177,6 +177,10 @@ LEVERS = {
     "collateral.USDe.parity=false": ("collateral", "USDe", "parity", False),
     "collateral.USDe@exchange.cap=30M": ("collateral", "USDe@exchange", "cap", "usd", 3e7),
     "collateral.USDe.cap.depth_multiple=2": ("collateral", "USDe", "cap", "depth_multiple", 2.0),
+    "collateral.USDe={parity: false, dynamic: {review: 5m, reference: 20%, cap: 50%}}": (
+        *("collateral", "USDe", "dynamic"),
+        DynamicHaircut(review="5m", reference="20%", cap="50%"),
+    ),
     "collateral.USDe.admitted=false": ("collateral", "USDe", "admitted", False),
     "collateral.USDe@exchange.segregated=true": (
         *("collateral", "USDe@exchange", "segregated"),
