@@ -26,7 +26,7 @@ from reference_outcomes import (
     is_wrongful,
     starting_units,
 )
-from reference_world import Maps, Outcomes, Rules, Shocks, floats
+from reference_world import Maps, Outcomes, Rules, Series, Shocks, floats
 
 empty_history, starting_state, step = (
     reference.empty_history,
@@ -107,7 +107,7 @@ def observe_cohorts(maps: Maps, rules: Rules, history: Any, sums: Sums, t: int) 
             if units > DUST * starting_units(rules, b, k) and not sums.liquidated[b, k]:
                 sums.liquidated[b, k] = True
                 few[3] += rules.accounts[b, k]
-            if is_wrongful(history, 0, b, k):
+            if is_wrongful(maps, history, 0, b, k):
                 own = history.fair_equity_own[0, b, k] >= history.fair_maintenance_own[0, b, k]
                 sums.wrongful[0 if own else 1] += notional
                 few[5] += lacking
@@ -174,20 +174,48 @@ def observe_end(maps: Maps, rules: Rules, state: Any, sums: Sums) -> tuple[float
     return end / start - 1.0 if start > 0.0 else np.nan, missed_loss, finite
 
 
-def outcomes_of(
-    maps: Maps,
-    rules: Rules,
-    log_fundamental: np.ndarray,
-    drop: np.ndarray,
-    gate_open: np.ndarray,
-    feedback: float,
-) -> Outcomes:
+def series_at(series: Series, t: int) -> Series:
+    """One step; copies, as a step may write into what it is given."""
+    return Series(
+        series.log_fundamental[t : t + 1].copy(),
+        series.liquidity_drop[t : t + 1],
+        series.gate_open[t : t + 1].copy(),
+        series.engine_open[t : t + 1],
+        series.capacity_left[t : t + 1],
+        series.index_factor[t : t + 1],
+        series.sales[t : t + 1],
+        series.backing_kept[t : t + 1],
+        series.outage_start,
+        series.load,
+        series.load_venues,
+    )
+
+
+def without_failures(
+    maps: Maps, log_fundamental: np.ndarray, drop: np.ndarray, gate_open: np.ndarray
+) -> Series:
+    """Stage 1 of one path of the default kinds: nothing fails but gates."""
+    steps, venues = gate_open.shape
+    return Series(
+        log_fundamental,
+        drop,
+        gate_open,
+        np.ones((steps, venues)),
+        np.ones(steps),
+        np.ones((steps, maps.entry_asset.shape[0])),
+        np.zeros((steps, maps.market_asset.shape[0])),
+        np.ones((steps, maps.pegged.shape[0])),
+        np.full(venues, np.nan),
+        np.zeros((0, 5)),
+        np.zeros(0, np.int64),
+    )
+
+
+def outcomes_of(maps: Maps, rules: Rules, series: Series, feedback: float) -> Outcomes:
     """All outcomes of one path and policy without its history."""
     state, sums, selling = starting_state(maps, rules, feedback), no_sums(maps, rules), 0.0
     for t in range(maps.steps):
-        history = empty_history(
-            maps, rules, log_fundamental[t : t + 1], drop[t : t + 1], gate_open[t : t + 1]
-        )
+        history = empty_history(maps, rules, series_at(series, t))
         step(maps, rules, state, history, 0, feedback)
         selling = observe_cohorts(maps, rules, history, sums, t)
         if feedback != 0.0:
@@ -220,10 +248,13 @@ def outcomes_of(
         losses[6],
         losses[7],
         sums.equity_lost,
+        series.outage_start,
+        series.outage_start,
         sums.trough,
         sums.wick,
         sums.trough_time,
         sums.trough_index,
+        np.zeros(maps.entry_asset.shape[0]),
         sums.depeg,
         open_interest,
         few[6],
@@ -246,7 +277,9 @@ INLINED = {
 """Called for every cohort. Numba counts references to each array of a named tuple at every call,
 a hundred of them; inlined, these cost nothing."""
 
-OWN = (no_sums, observe_cohorts, observe_markets, observe_end, outcomes_of)
+OWN = (no_sums, observe_cohorts, observe_markets, observe_end, series_at, outcomes_of)
+FAILURES = {"outage_start", "outage_length", "halted_minutes"}
+"""Of venues: given from outside in the default kinds, not an outcome of them."""
 
 
 def compiled() -> types.SimpleNamespace:
@@ -300,9 +333,10 @@ def simulate(
             floats(draws.outage[..., path]),
         )[:3]
         trough = np.exp(series[0].min(axis=0))[maps.market_asset]
+        series = without_failures(maps, *series)
         for place, one in enumerate(rules):
-            outcomes = functions.outcomes_of(maps, one, *series, 1.0)
-            alone = functions.outcomes_of(maps, one, *series, 0.0).liquidated_units
+            outcomes = functions.outcomes_of(maps, one, series, 1.0)
+            alone = functions.outcomes_of(maps, one, series, 0.0).liquidated_units
             columns[place].append((outcomes, alone, trough))
     return _joined(columns)
 
@@ -311,7 +345,7 @@ def _joined(columns: list[list[tuple[Outcomes, float, np.ndarray]]]) -> dict[str
     found = {
         name: np.array([[getattr(one, name) for one, _, _ in row] for row in columns], float)
         for name in Outcomes._fields
-        if not name.endswith("branch_gap")
+        if not name.endswith("branch_gap") and name not in FAILURES
     }
     alone = np.array([[units for _, units, _ in row] for row in columns])
     fall = 1.0 - np.array([[trough for _, _, trough in row] for row in columns])
