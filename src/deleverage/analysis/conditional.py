@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deleverage.analysis.estimate import NOTHING, Estimate, Sample, error_of_mean, from_normal
+from deleverage.analysis.estimate import Estimate, Sample, error_of_mean, from_normal
 from deleverage.analysis.measures import Measure
-from deleverage.analysis.samples import Gathered, gather, require_paths
+from deleverage.analysis.samples import Gathered, gather, require_condition
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,17 +24,11 @@ def event_of(
         ConfigError: Both thresholds or none are given, or `given` has dimensions that `x` lacks.
         RunError: There are fewer than two paths.
     """
-    require_paths(x)
-    require_paths(given)
+    require_condition(x, given)
     if (above is None) == (below is None):
         raise ConfigError(
             f"given_above is {above!r} and given_below is {below!r}, but an event takes exactly "
             "one of them."
-        )
-    if not set(given.dims) <= set(x.dims):
-        raise ConfigError(
-            f"the condition has the dimensions {tuple(given.dims)}, but the outcome only "
-            f"{tuple(x.dims)}; select one label of the others."
         )
     happened = given > above if above is not None else given < below
     known = x.notnull() & given.notnull().reset_coords(drop=True)
@@ -44,10 +38,7 @@ def event_of(
 def gather_on(x: xr.DataArray, happened: xr.DataArray, what: Measure, level: float) -> Gathered:
     """The measure of `x` on the paths of an event; `paths` counts those."""
     result = gather(x.where(happened))
-    for place, sample in result.samples():
-        if sample.size < 2:
-            result.put(place, NOTHING, sample.size)
-            continue
+    for place, sample in result.samples(least=2):
         result.put(place, on_event(what, sample, level), sample.size)
         result.note_support(what.support(sample))
     return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deleverage.analysis.estimate import Estimate, Sample
+from deleverage.analysis.estimate import NOTHING, Estimate, Sample
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.schema import MISSING
 
@@ -40,6 +40,22 @@ def require_paths(x: xr.DataArray) -> None:
         raise RunError(
             f"the array has {x.sizes['path']} path(s), but an error needs at least 2; "
             "run more paths."
+        )
+
+
+def require_condition(x: xr.DataArray, given: xr.DataArray) -> None:
+    """Refuse what cannot be a condition on an outcome.
+
+    Raises:
+        ConfigError: One of the two has no paths, or `given` has dimensions that `x` lacks.
+        RunError: There are fewer than two paths.
+    """
+    for one in (x, given):
+        require_paths(one)
+    if not set(given.dims) <= set(x.dims):
+        raise ConfigError(
+            f"the condition has the dimensions {tuple(given.dims)}, but the outcome only "
+            f"{tuple(x.dims)}; select one label of the others."
         )
 
 
@@ -79,18 +95,29 @@ class Gathered:
             if "path" not in coord.dims and name not in ("status", "log_weight")
         }
 
-    def samples(self) -> Iterator[tuple[Place, Sample]]:
-        """Each place with its sample, NaN left out."""
+    def samples(self, least: int = 1) -> Iterator[tuple[Place, Sample]]:
+        """Each place with its sample, NaN left out; one of fewer paths than `least` has no value.
+
+        Args:
+            least: Paths that a value needs.
+        """
         for place, row in rows(self._outcomes[0]):
             (values,), weights = _present((row,), self._weights)
-            yield place, Sample(values, weights)
+            if self._suffices(place, values.size, least):
+                yield place, Sample(values, weights)
 
-    def pairs(self) -> Iterator[tuple[Place, Sample, Sample]]:
-        """Each place with its two samples on the paths that both have."""
+    def pairs(self, least: int = 1) -> Iterator[tuple[Place, Sample, Sample]]:
+        """Each place with its two samples on the paths that both have; `least` as in `samples`."""
         both = zip(rows(self._outcomes[0]), rows(self._outcomes[1]), strict=True)
         for (place, one), (_, other) in both:
             (first, second), weights = _present((one, other), self._weights)
-            yield place, Sample(first, weights), Sample(second, weights)
+            if self._suffices(place, first.size, least):
+                yield place, Sample(first, weights), Sample(second, weights)
+
+    def _suffices(self, place: Place, paths: int, least: int) -> bool:
+        if paths < least:
+            self.put(place, NOTHING, paths)
+        return paths >= least
 
     def put(self, place: Place, estimate: Estimate, paths: int) -> None:
         """Store one place; adding 0 turns a negative zero into zero."""

@@ -21,7 +21,6 @@ import numpy as np
 from deleverage.analysis import order_statistics
 from deleverage.analysis.estimate import (
     LEAST_TAIL_POINTS,
-    NOTHING,
     Estimate,
     Sample,
     ThinTailWarning,
@@ -30,7 +29,7 @@ from deleverage.analysis.estimate import (
     require_fraction,
 )
 from deleverage.analysis.measures import Tail
-from deleverage.analysis.samples import gather, require_paths
+from deleverage.analysis.samples import gather, require_condition
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -138,20 +137,11 @@ def _spillover(
     if tail not in ("upper", "lower"):
         raise ConfigError(f"tail is {tail!r}, but it must be 'upper' or 'lower'.")
     level = require_fraction("level", level)
-    for one in (x, given):
-        require_paths(one)
-    if not set(given.dims) <= set(x.dims):
-        raise ConfigError(
-            f"the condition has the dimensions {tuple(given.dims)}, but the outcome only "
-            f"{tuple(x.dims)}; select one label of the others."
-        )
+    require_condition(x, given)
     sign = 1.0 if tail == "upper" else -1.0
     condition = given.reset_coords(drop=True).broadcast_like(x).transpose(*x.dims)
     result = gather(x, condition)
-    for place, one, other in result.pairs():
-        if one.size < 2:
-            result.put(place, NOTHING, one.size)
-            continue
+    for place, one, other in result.pairs(least=2):
         y = Sample(sign * one.values, one.weights)
         value, terms, points = what(y, Sample(sign * other.values, other.weights))
         result.put(place, _signed(sign, value, terms, level), one.size)

@@ -24,7 +24,6 @@ from deleverage.analysis import ranking as ranks
 from deleverage.analysis import ratio
 from deleverage.analysis.conditional import event_of, gather_on
 from deleverage.analysis.estimate import (
-    NOTHING,
     Estimate,
     Sample,
     ThinTailWarning,
@@ -194,9 +193,6 @@ def ratio_of_means(
     unit = "1" if units[0] == units[1] else " / ".join(units)
     result = gather(above.assign_attrs(units=unit), below)
     for place, one, other in result.pairs():
-        if one.size == 0:
-            result.put(place, NOTHING, 0)
-            continue
         result.put(place, ratio.ratio_of_means(one, other, level, at_zero), one.size)
     return _finish(result, None, level, "ratio of means", ratio.METHOD)
 
@@ -207,9 +203,6 @@ def measure(x: xr.DataArray, what: Measure, level: float = 0.95) -> xr.Dataset:
     require_paths(x)
     result = gather(x)
     for place, sample in result.samples():
-        if sample.size == 0:
-            result.put(place, NOTHING, 0)
-            continue
         result.put(place, what.estimate(sample, level), sample.size)
         result.note_support(what.support(sample))
     return _finish(result, what, level, what.name, what.method)
@@ -248,9 +241,6 @@ def paired(
     first, second = (_of_policy(x, label) for label in (policy_a, policy_b))
     result = gather(first, second)
     for place, one, other in result.pairs():
-        if one.size == 0:
-            result.put(place, NOTHING, 0)
-            continue
         result.put(place, _paired(what, one, other, level), one.size)
         result.note_support(min(what.support(one), what.support(other)))
     name = f"difference of {what.name}"
