@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from deleverage.cascade.primitives import smoothed_variance
 from deleverage.policy import HaircutRules
 from deleverage.state import HaircutState
 
@@ -49,8 +50,8 @@ def review(
 
     Source: MODEL.md section 2.4.
     """
-    squared = jnp.square(jnp.log(index_price / before.last_index)) / minutes
-    averaged = before.variance + rules.smoothing * (squared - before.variance)
+    moved = jnp.log(index_price / before.last_index)
+    averaged = smoothed_variance(before.variance, moved, rules.smoothing, minutes)
     variance = jnp.where(t == 0, before.variance, averaged)
     excess = jnp.maximum(1, variance / rules.reference)
     reviewed = jnp.minimum(jnp.power(excess, rules.power / 2), MOST)

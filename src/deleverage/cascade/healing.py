@@ -13,7 +13,7 @@ from deleverage.cascade.impact import Depth
 from deleverage.cascade.issuer import redemption_capacity
 from deleverage.cascade.maps import Maps, one_hot, pegged_spot
 from deleverage.cascade.once import once
-from deleverage.cascade.primitives import contract, half_life_decay, ratio_or_zero
+from deleverage.cascade.primitives import contract, half_life_decay, ratio_or_zero, share_served
 from deleverage.policy import HealingRules
 from deleverage.state import IssuerState
 from deleverage.world import Layout
@@ -117,7 +117,7 @@ def equalise_venues(
 
     def funded(moves: Array, local: Array) -> Array:
         bought = contract(member, jnp.maximum(-moves, 0) * local)
-        return jnp.minimum(1, _or_one(rules.arbitrage_capital * minutes, bought))
+        return share_served(rules.arbitrage_capital * minutes, bought)
 
     weight = open_here * depth.local
     moves = once(move, y, once(mean_of, y, weight), weight, speed)
@@ -143,15 +143,11 @@ def redeem_discount(
 
     def serve(discount: Array, local: Array) -> tuple[Array, Array]:
         wanted = contract(member, discount * local)
-        return jnp.minimum(1, _or_one(capacity, wanted)), jnp.minimum(capacity, wanted)
+        return share_served(capacity, wanted), jnp.minimum(capacity, wanted)
 
     discount = open_here * jnp.maximum(y, 0)
     served, redeemed = once(serve, discount, depth.local)
     return y - contract(member.T, served) * discount, redeemed
-
-
-def _or_one(numerator: Array, denominator: Array) -> Array:
-    return jnp.where(denominator == 0, 1, ratio_or_zero(numerator, denominator))
 
 
 def _membership(groups: tuple[tuple[int, ...], ...], width: int) -> np.ndarray:

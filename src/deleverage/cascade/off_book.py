@@ -17,7 +17,7 @@ from deleverage.cascade.maps import Maps
 from deleverage.cascade.margin_call import MarginCall
 from deleverage.cascade.once import once
 from deleverage.cascade.parts import Part
-from deleverage.cascade.primitives import add_slots, contract, ratio_or_zero, to_slot
+from deleverage.cascade.primitives import add_slots, contract, share_served, to_slot
 from deleverage.cascade.sales import SaleTerms
 from deleverage.cascade.trading import CollateralOrders
 from deleverage.cascade.worklist import Drive, visit
@@ -89,9 +89,9 @@ def fill_off_book(
     redeem, offer = visit(drive, call.pledgers, add_wanted, (nothing, nothing))
 
     issuer, same = _of_issuer(layout, maps), _of_pool(maps)
-    served = _served(redemption_capacity, contract(issuer, redeem))
+    served = share_served(redemption_capacity, contract(issuer, redeem))
     by_issuer = contract(issuer.T, served)
-    bought = _served(terms.capacity * minutes, contract(same, offer * terms.backstop))
+    bought = share_served(terms.capacity * minutes, contract(same, offer * terms.backstop))
 
     def fill(part: Part, sold: Array) -> list[Array]:
         facts = part.take(rules.facts)
@@ -115,10 +115,6 @@ def fill_off_book(
     )
     done = OffBook(redeem * by_issuer, offer * bought, terms.redemption, terms.backstop)
     return orders._replace(sold=sold), done
-
-
-def _served(capacity: Array, wanted: Array) -> Array:
-    return jnp.where(wanted > capacity, ratio_or_zero(capacity, wanted), 1)
 
 
 def _of_issuer(layout: Layout, maps: Maps) -> np.ndarray:

@@ -149,6 +149,18 @@ def half_life_decay(minutes: Array | float, half_life: Array) -> Array:
     return jnp.exp2(-minutes / half_life)
 
 
+def share_served(capacity: Array, wanted: Array) -> Array:
+    """Share of what is wanted that a capacity serves, at most 1, and 1 where nothing is wanted."""
+    return jnp.minimum(1, jnp.where(wanted == 0, 1, ratio_or_zero(capacity, wanted)))
+
+
+def smoothed_variance(
+    variance: Array, log_return: Array, smoothing: Array, minutes: float
+) -> Array:
+    r"""Realised variance per minute, an EMA: $v + \alpha (r^2 / h - v)$."""
+    return variance + smoothing * (jnp.square(log_return) / minutes - variance)
+
+
 def ratio_or_zero(numerator: Array, denominator: Array) -> Array:
     """`numerator / denominator`, and 0 where the denominator is 0."""
     safe = jnp.where(denominator == 0, 1, denominator)

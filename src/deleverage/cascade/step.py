@@ -193,9 +193,9 @@ def step(
         minutes,
         drive,
     )
+    handed_in = None if off_book is None else off_book.redeemed_by_asset(layout, maps)
     redeemed = holders_sold = None
-    if issuer is not None and off_book is not None:
-        handed_in = off_book.redeemed_by_asset(layout, maps)
+    if issuer is not None and handed_in is not None:
         issuer = after_redemptions(issuer, handed_in, jnp.zeros_like(handed_in))
         redeemed = handed_in
     spot_rise, spot_average = executed(drive, sellers, order_books, price, spot.units)
@@ -222,7 +222,7 @@ def step(
             order_books.depth_at(pressed),
             pressed,
             gate_open,
-            None if off_book is None else off_book.redeemed_by_asset(layout, maps),
+            handed_in,
             inputs.capacity_left,
             issuer,
         )

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.impact import Depth
+from deleverage.cascade.primitives import smoothed_variance
 from deleverage.policy import ThinningRules
 from deleverage.state import Volatility
 
@@ -31,6 +32,6 @@ def realise(
     rules: ThinningRules, before: Volatility, log_price: Array, minutes: float
 ) -> Volatility:
     """Average the squared log return since the end of the step before."""
-    squared = jnp.square(log_price - before.log_price) / minutes
-    variance = before.variance + rules.smoothing * (squared - before.variance)
+    moved = log_price - before.log_price
+    variance = smoothed_variance(before.variance, moved, rules.smoothing, minutes)
     return Volatility(variance, log_price)

@@ -41,7 +41,7 @@ def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoord
     news = macro.log_drop(world.macro, severity, since)
     news_loading = _follow(world.anchor, world.macro.loading)
     worst = liquidity.worst_drop(world.liquidity, severity_uniform, draws.liquidity)
-    gate_open, outage_start = _gates(world, draws, time, dtype)
+    gate_open, outage_start = _gates(world, draws, time)
 
     inputs = Inputs(
         log_fundamental=wandering - news_loading[:, None] * news[:, None],
@@ -105,20 +105,12 @@ def _walk(world: World, draws: Draws, shock_time: Array, dtype: Any) -> Array:
     return levels[count - 1 :: count]
 
 
-def _gates(world: World, draws: Draws, time: Array, dtype: Any) -> tuple[Array, Array]:
+def _gates(world: World, draws: Draws, time: Array) -> tuple[Array, Array]:
     """Gates `[step, venue, path]`; the first start of their outages `[venue, path]`."""
     layout = world.layout
     paths = draws.macro.shape[-1]
-    by_venue: list[list[gates.Lasts]] = [[] for _ in layout.venues]
-    for place, outage in enumerate(world.outages):
-        by_venue[outage.venue].append(gates.window(outage, draws.outage[place]))
-
-    shut, starts = [], []
-    for windows in by_venue:
-        if windows:
-            shut.append(gates.is_shut(windows, time).astype(dtype))
-            starts.append(gates.first_start(windows, layout.steps * layout.step))
-        else:
-            shut.append(jnp.zeros((layout.steps, paths), dtype))
-            starts.append(jnp.full(paths, jnp.nan, dtype))
-    return 1 - jnp.stack(shut, axis=1), jnp.stack(starts)
+    outages = gates.by_venue(world.outages, draws.outage, len(layout.venues))
+    never = jnp.full(paths, jnp.nan, time.dtype)
+    duration = layout.steps * layout.step
+    starts = [gates.first_start(own, duration) if own else never for own in outages]
+    return gates.is_open(outages, time, paths), jnp.stack(starts)

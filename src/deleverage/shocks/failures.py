@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.shocks.gates import Lasts, is_shut, window
+from deleverage.shocks.gates import Lasts, by_venue, is_open, is_shut, window
 from deleverage.state import Draws
 from deleverage.world import World
 
@@ -23,15 +23,8 @@ def engine_open(world: World, draws: Draws, time: Array) -> Array | None:
     """
     if not world.halts:
         return None
-    halted = {venue: [] for venue in range(len(world.layout.venues))}
-    for place, halt in enumerate(world.halts):
-        halted[halt.venue].append(window(halt, draws.halt[place]))
-    shape = (time.shape[0], draws.halt.shape[-1])
-    rows = [
-        1 - is_shut(windows, time).astype(time.dtype) if windows else jnp.ones(shape, time.dtype)
-        for windows in halted.values()
-    ]
-    return jnp.stack(rows, axis=1)
+    halted = by_venue(world.halts, draws.halt, len(world.layout.venues))
+    return is_open(halted, time, draws.halt.shape[-1])
 
 
 def capacity_left(world: World, draws: Draws, time: Array) -> Array | None:

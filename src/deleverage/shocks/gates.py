@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.world import Window
+from deleverage.world import Halt, Outage, Window
 
 
 class Lasts(NamedTuple):
@@ -34,6 +35,21 @@ def window(failure: Window, uniforms: Array) -> Lasts:
         return Lasts(start, start + failure.length * length)
     start = jnp.broadcast_to(failure.start, uniforms.shape[1:])
     return Lasts(start, start + failure.length)
+
+
+def by_venue(failures: Sequence[Outage | Halt], uniforms: Array, venues: int) -> list[list[Lasts]]:
+    """When the failures of each venue last; `uniforms` are `[failure, 2, path]`."""
+    found: list[list[Lasts]] = [[] for _ in range(venues)]
+    for place, failure in enumerate(failures):
+        found[failure.venue].append(window(failure, uniforms[place]))
+    return found
+
+
+def is_open(windows: Sequence[list[Lasts]], time: Array, paths: int) -> Array:
+    """1 where none of a venue's failures lasts, else 0, `[time, venue, path]`."""
+    always = jnp.zeros((time.shape[0], paths), time.dtype)
+    shut = [is_shut(own, time).astype(time.dtype) if own else always for own in windows]
+    return 1 - jnp.stack(shut, axis=1)
 
 
 def is_shut(windows: list[Lasts], time: Array) -> Array:
