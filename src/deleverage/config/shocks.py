@@ -188,23 +188,33 @@ class LiquidityDrop(Model):
         return self
 
 
-class ScheduledOutage(Model):
-    """A transfer gate shut at a set time."""
+class Scheduled(Model):
+    """A failure at a set time."""
 
     kind: Literal["scheduled"]
-    venue: str
     start: Duration
     length: PositiveDuration
 
 
-class RandomOutage(Model):
-    """A transfer gate shut at an exponential time, for an exponential length."""
+class Random(Model):
+    """A failure at an exponential time, for an exponential length."""
 
     kind: Literal["random"]
-    venue: str
     start: Duration = 0.0  # from when on
     rate: NonNegative  # per minute
     length: PositiveDuration  # mean
+
+
+class ScheduledOutage(Scheduled):
+    """A transfer gate shut at a set time."""
+
+    venue: str
+
+
+class RandomOutage(Random):
+    """A transfer gate shut at an exponential time, for an exponential length."""
+
+    venue: str
 
 
 LengthLaw = Annotated[str, choice("fixed", "exponential")]
@@ -225,44 +235,30 @@ class LoadOutage(Model):
 Outage = Annotated[ScheduledOutage | RandomOutage | LoadOutage, Field(discriminator="kind")]
 
 
-class ScheduledHalt(Model):
+class ScheduledHalt(Scheduled):
     """A liquidation engine halted at a set time."""
 
-    kind: Literal["scheduled"]
     venue: str
-    start: Duration
-    length: PositiveDuration
 
 
-class RandomHalt(Model):
+class RandomHalt(Random):
     """A liquidation engine halted at an exponential time, for an exponential length."""
 
-    kind: Literal["random"]
     venue: str
-    start: Duration = 0.0  # from when on
-    rate: NonNegative  # per minute
-    length: PositiveDuration  # mean
 
 
 Halt = Annotated[ScheduledHalt | RandomHalt, Field(discriminator="kind")]
 
 
-class ScheduledCongestion(Model):
+class ScheduledCongestion(Scheduled):
     """Networks jammed at a set time."""
 
-    kind: Literal["scheduled"]
-    start: Duration
-    length: PositiveDuration
     left: Share  # of redemptions and cross-venue arbitrage
 
 
-class RandomCongestion(Model):
+class RandomCongestion(Random):
     """Networks jammed at an exponential time, for an exponential length."""
 
-    kind: Literal["random"]
-    start: Duration = 0.0  # from when on
-    rate: NonNegative  # per minute
-    length: PositiveDuration  # mean
     left: Share  # of redemptions and cross-venue arbitrage
 
 
