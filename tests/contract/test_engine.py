@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from ruamel.yaml import YAML
+from small_runs import SMALL, SMOKE
 
 from deleverage.config import Config, build, load_config
 from deleverage.engine import Simulator, program
@@ -27,21 +28,12 @@ from deleverage.sweep.worker import engine
 if TYPE_CHECKING:
     from deleverage.config import Built
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-SMALL = (
-    "time.steps=12",
-    "scenario.buckets=3",
-    "scenario.shocks.macro.severity.median=16%",
-    "scenario.shocks.macro.duration=2m",
-    "engine.tile_paths=8",
-    "results.variables=all",
-)
 PATHS = 24
 TIGHT_GAP = 1e-5
 
 
 def small(*overrides: str, paths: int = PATHS) -> Config:
-    return load_config(SMOKE, (*SMALL, *overrides), paths=paths)
+    return load_config(SMOKE, (*SMALL, "results.variables=all", *overrides), paths=paths)
 
 
 def with_policies(config: Config, folder: Path, policies: dict[str, Any]) -> Config:
@@ -249,7 +241,7 @@ def test_blocks_start_on_a_tile(simulator):
 
 MEMORY = f"""
 import resource, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
 from test_engine import build, small
 from deleverage.engine import Simulator
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from kernel import shocks
+from small_runs import SMALL, SMOKE
 
 from deleverage.config import build, load_config
 from deleverage.engine import Simulator, program
@@ -17,14 +17,9 @@ from deleverage.shocks.draws import draw
 from deleverage.sweep import prepare_run
 from deleverage.sweep.worker import engine
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-SMALL = (
-    "time.steps=12",
-    "scenario.buckets=3",
-    "scenario.shocks.macro.severity.median=16%",
-    "scenario.shocks.macro.duration=2m",
+JUMPING = (
+    *SMALL,
     "scenario.shocks.merton={rate: 0.1, mean: -1%, deviation: 2%, loadings: {BTC: 1}}",
-    "engine.tile_paths=8",
     "results.variables=all",
     "dtype=float64",
 )
@@ -44,7 +39,7 @@ OTHER_VALUES = {
 
 def config(*texts: str, **overrides: str) -> Any:
     entries = [f"policies.{name}={{scenario: {{{text}}}}}" for name, text in overrides.items()]
-    return load_config(SMOKE, (*SMALL, *entries, *texts), paths=len(PATHS))
+    return load_config(SMOKE, (*JUMPING, *entries, *texts), paths=len(PATHS))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from fake_engine import FACTORY, FakeConfig, prepare
+from small_runs import stored
 
 from deleverage.errors import ConfigError, IncompleteRunError, RunError
 from deleverage.results import STATUS_FLAGS, finalize, open_run, status, verify, write_group
@@ -30,15 +31,6 @@ def few(**changes) -> FakeConfig:
 def go(config, out, **options):
     options = {"workers": 0, "progress": False, "simulator_factory": FACTORY, **options}
     return run(config, out, **options)
-
-
-def stored(run_dir: Path) -> dict[str, bytes]:
-    store = run_dir / "results.zarr"
-    return {
-        path.relative_to(store).as_posix(): path.read_bytes()
-        for path in sorted(store.rglob("*"))
-        if path.is_file()
-    }
 
 
 def chunks(run_dir: Path) -> dict[str, bytes]:

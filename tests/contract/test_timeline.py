@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from kernel import rounding
+from small_runs import SMALL, SMOKE, stored
 
 from deleverage.config import build, load_config
 from deleverage.engine import Simulator
@@ -18,14 +18,6 @@ from deleverage.results import open_run, verify
 from deleverage.sweep import execute, prepare_run, run
 from deleverage.sweep.worker import engine
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-SMALL = (
-    "time.steps=12",
-    "scenario.buckets=3",
-    "scenario.shocks.macro.severity.median=16%",
-    "scenario.shocks.macro.duration=2m",
-    "engine.tile_paths=8",
-)
 PATHS = 20
 """Not whole tiles: the last one has paths that must not be counted."""
 
@@ -100,12 +92,6 @@ def test_a_timeline_leaves_outcomes_as_they_are(outcomes):
         np.testing.assert_allclose(outcomes[name], without[name], rtol=1e-5, atol=1e-5 * scale)
 
 
-def stored(run_dir: Path) -> dict[str, bytes]:
-    group = run_dir / "results.zarr" / "timeline"
-    chunks = [path for path in sorted(group.rglob("*")) if path.is_file()]
-    return {path.relative_to(group).as_posix(): path.read_bytes() for path in chunks}
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("whole")
@@ -132,10 +118,10 @@ def test_units_workers_interruption_and_growth_change_no_byte(whole, tmp_path):
     with pytest.raises(RunError, match=r"timeline of .* is summed over all units when"):
         open_run(run_dir, allow_partial=True).timeline  # noqa: B018
     stopped = run(config, out=tmp_path / "stopped", workers=0, progress=False)
-    expected = stored(whole.path)
+    expected = stored(whole.path, "timeline")
     assert len(expected) > 10
     for other in (cut, grown, stopped):
-        assert stored(other.path) == expected
+        assert stored(other.path, "timeline") == expected
         assert verify(other.path).ok
 
 
@@ -148,7 +134,7 @@ def test_markers_vouch_for_histograms(whole, tmp_path):
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"\x00")
     assert [one.unit for one in verify(damaged.path, repair=True).damaged] == ["p0000-x000001"]
     mended = run(config, out=tmp_path, workers=0, progress=False)
-    assert stored(mended.path) == stored(whole.path)
+    assert stored(mended.path, "timeline") == stored(whole.path, "timeline")
 
 
 def test_quantiles_through_time(whole):

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from fake_engine import FACTORY, FakeConfig
+from small_runs import SMALL, SMOKE, stored
 
 from deleverage.config import load_config
 from deleverage.errors import RunError
@@ -34,14 +35,9 @@ except DeleverageError as error:
 """
 CONFIG = FakeConfig(paths=400, seconds=0.05, variables=["bad_debt", "trough_price"])
 
-SMOKE = TESTS.parent / "configs" / "smoke.yaml"
-# The world of tests/contract/test_engine.py in twelve units; what is compiled is kept on disk.
-SMALL = (
-    "time.steps=12",
-    "scenario.buckets=3",
-    "scenario.shocks.macro.severity.median=16%",
-    "scenario.shocks.macro.duration=2m",
-    "engine.tile_paths=8",
+# In twelve units; what is compiled is kept on disk.
+IN_UNITS = (
+    *SMALL,
     "engine.unit_paths=8",
     "results.variables=[liquidated_notional, bad_debt, trough_price, equity_lost, outage_start]",
 )
@@ -73,15 +69,6 @@ def go(config: FakeConfig, out: Path, **options):
     return run(config, out, progress=False, simulator_factory=FACTORY, **options)
 
 
-def stored(run_dir: Path) -> dict[str, bytes]:
-    store = run_dir / "results.zarr"
-    return {
-        path.relative_to(store).as_posix(): path.read_bytes()
-        for path in sorted(store.rglob("*"))
-        if path.is_file()
-    }
-
-
 def test_a_run_killed_twice_and_resumed_has_the_same_files(tmp_path):
     expected = go(CONFIG, tmp_path / "whole", workers=0).path
     out = tmp_path / "killed"
@@ -103,11 +90,11 @@ def test_a_run_killed_twice_and_resumed_has_the_same_files(tmp_path):
 
 
 def test_the_engine_killed_twice_and_resumed_gives_the_same_files(tmp_path):
-    config = load_config(SMOKE, SMALL, paths=PATHS)
+    config = load_config(SMOKE, IN_UNITS, paths=PATHS)
     expected = run(config, tmp_path / "whole", workers=0, progress=False).path
     out = tmp_path / "killed"
     words = ["run", SMOKE, "--paths", PATHS, "--workers", 0, "--out", out]
-    for value in SMALL:
+    for value in IN_UNITS:
         words += ["--set", value]
     seen = 0
     for count in (2, 5):
