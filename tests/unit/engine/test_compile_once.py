@@ -28,10 +28,17 @@ def enter(folder, name, entered, leave=None):
     return thread
 
 
-def test_the_second_waits_for_the_first_and_the_third_for_nobody(tmp_path):
-    inside, leave, second = threading.Event(), threading.Event(), threading.Event()
-    first = enter(tmp_path, "a", inside, leave)
+def hold(folder, name):
+    """A thread that stays inside `compile_once` until it is told to leave."""
+    inside, leave = threading.Event(), threading.Event()
+    thread = enter(folder, name, inside, leave)
     assert inside.wait(FOR_EVER)
+    return thread, leave
+
+
+def test_the_second_waits_for_the_first_and_the_third_for_nobody(tmp_path):
+    second = threading.Event()
+    first, leave = hold(tmp_path, "a")
     waiting = enter(tmp_path, "a", second)
     assert not second.wait(0.3)
     leave.set()
@@ -39,9 +46,8 @@ def test_the_second_waits_for_the_first_and_the_third_for_nobody(tmp_path):
     first.join()
     waiting.join()
     # compiled: two may be inside at once
-    inside, leave, third = threading.Event(), threading.Event(), threading.Event()
-    held = enter(tmp_path, "a", inside, leave)
-    assert inside.wait(FOR_EVER)
+    third = threading.Event()
+    held, leave = hold(tmp_path, "a")
     enter(tmp_path, "a", third).join(FOR_EVER)
     assert third.is_set()
     leave.set()
@@ -49,9 +55,7 @@ def test_the_second_waits_for_the_first_and_the_third_for_nobody(tmp_path):
 
 
 def test_waiting_ends_for_all_at_once_when_the_program_is_there(tmp_path):
-    inside, leave = threading.Event(), threading.Event()
-    first = enter(tmp_path, "a", inside, leave)
-    assert inside.wait(FOR_EVER)
+    first, leave = hold(tmp_path, "a")
     stay, events = threading.Event(), [threading.Event() for _ in range(2)]
     threads = [enter(tmp_path, "a", event, stay) for event in events]
     leave.set()
@@ -63,9 +67,8 @@ def test_waiting_ends_for_all_at_once_when_the_program_is_there(tmp_path):
 
 
 def test_other_programs_do_not_wait(tmp_path):
-    inside, leave, other = threading.Event(), threading.Event(), threading.Event()
-    first = enter(tmp_path, "a", inside, leave)
-    assert inside.wait(FOR_EVER)
+    other = threading.Event()
+    first, leave = hold(tmp_path, "a")
     enter(tmp_path, "b", other).join(FOR_EVER)
     assert other.is_set()
     leave.set()
@@ -75,9 +78,8 @@ def test_other_programs_do_not_wait(tmp_path):
 def test_after_a_failure_the_next_one_compiles_and_the_rest_still_wait(tmp_path):
     with pytest.raises(ZeroDivisionError), compile_once(tmp_path, "a"):
         _ = 1 / 0
-    inside, leave, second = threading.Event(), threading.Event(), threading.Event()
-    first = enter(tmp_path, "a", inside, leave)
-    assert inside.wait(FOR_EVER)
+    second = threading.Event()
+    first, leave = hold(tmp_path, "a")
     waiting = enter(tmp_path, "a", second)
     assert not second.wait(0.3)
     leave.set()
