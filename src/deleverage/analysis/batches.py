@@ -43,6 +43,15 @@ class Batched(NamedTuple):
         count = self.terms.shape[-1]
         return self.terms @ self.terms.T / (count - 1) / count
 
+    def redrawn(self, draws: int) -> np.ndarray:
+        """Errors of the values drawn again from their joint law, `[draw, sample]`.
+
+        Gaussian multipliers on the batches; the same numbers at every call.
+        """
+        count = self.terms.shape[-1]
+        multipliers = np.random.default_rng(0).standard_normal((draws, count))
+        return multipliers @ self.terms.T / count
+
     def combined(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Linear combinations `[row, sample]` of the values, and their errors, `[row]`."""
         count = self.terms.shape[-1]

@@ -77,9 +77,7 @@ def frontier(
     cost = np.stack(amounts) if amounts else np.zeros((0, found.values.size))
     cheaper, strictly = _cheaper(cost)
     front = ~_dominated(found.values[None], cheaper, strictly)[0]
-    count = found.terms.shape[-1]
-    multipliers = np.random.default_rng(0).standard_normal((DRAWS, count))
-    drawn = found.values + multipliers @ found.terms.T / count
+    drawn = found.values + found.redrawn(DRAWS)
     probability = 1.0 - _dominated(drawn, cheaper, strictly).mean(axis=0)
 
     risk = np.where(cheaper, found.values[:, None], np.inf)

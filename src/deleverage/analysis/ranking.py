@@ -95,9 +95,7 @@ def critical_value(found: Batched, error: np.ndarray, level: float) -> float:
     ]
     if not pairs:
         return 0.0
-    count = found.terms.shape[-1]
-    multipliers = np.random.default_rng(0).standard_normal((DRAWS, count))
-    drawn = multipliers @ found.terms.T / count
+    drawn = found.redrawn(DRAWS)
     largest = np.zeros(DRAWS)
     for i, j in pairs:
         np.maximum(largest, np.abs(drawn[:, i] - drawn[:, j]) / error[i, j], out=largest)
