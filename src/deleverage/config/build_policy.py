@@ -109,51 +109,48 @@ def _breakers(config: Config, entries: Sequence[Entry]) -> BreakerRules | None:
     if not any(entry.layout.breaker_steps for entry in entries):
         return None
     step = config.time.step
-    table = np.zeros((3, len(entries[0].layout.indices), len(entries)))
-    table[0] = 2.0  # never
-    for number, entry in enumerate(entries):
-        layout = entry.layout
-        for row, index in enumerate(layout.indices):
-            venue, asset = layout.venues[index.venue], layout.assets[index.asset]
-            rule = lookup(entry.rules.liquidation[venue].circuit_breaker, asset, venue)
-            if rule is not None:
-                halt = max(1.0, np.ceil(rule.halt / step - 1e-9))
-                table[:, row, number] = rule.trigger, breaker_window(rule, step), halt
-    return BreakerRules(*table)
+
+    def breaker(entry: Entry, venue: str, asset: str) -> tuple[float, ...] | None:
+        rule = lookup(entry.rules.liquidation[venue].circuit_breaker, asset, venue)
+        if rule is None:
+            return None
+        halt = max(1.0, np.ceil(rule.halt / step - 1e-9))
+        return rule.trigger, breaker_window(rule, step), halt
+
+    never = (2.0, 0.0, 0.0)
+    return BreakerRules(*_per_index(entries, breaker, never))
 
 
 def _haircuts(config: Config, entries: Sequence[Entry]) -> HaircutRules | None:
     """Dynamic haircuts; None where no policy has any."""
-    step, found = config.time.step, False
-    table = np.ones((5, len(entries[0].layout.indices), len(entries)))
-    table[1] = 0.0  # never rises
-    for number, entry in enumerate(entries):
-        layout = entry.layout
-        for row, index in enumerate(layout.indices):
-            place = (layout.venues[index.venue], layout.assets[index.asset])
-            credit = entry.rules.credit.get(place)
-            if credit is not None and credit.dynamic is not None:
-                rule, found = credit.dynamic, True
-                variance = rule.reference**2 / MINUTES_PER_YEAR
-                smoothing = smoothing_weight(rule.half_life, step)
-                review = review_steps(rule, step)
-                table[:, row, number] = variance, rule.power, rule.cap, smoothing, review
-    return HaircutRules(*table) if found else None
+    step = config.time.step
+
+    def dynamic(entry: Entry, venue: str, asset: str) -> tuple[float, ...] | None:
+        credit = entry.rules.credit.get((venue, asset))
+        if credit is None or credit.dynamic is None:
+            return None
+        rule = credit.dynamic
+        variance = rule.reference**2 / MINUTES_PER_YEAR
+        smoothing = smoothing_weight(rule.half_life, step)
+        return variance, rule.power, rule.cap, smoothing, review_steps(rule, step)
+
+    never_rises = (1.0, 0.0, 1.0, 1.0, 1.0)
+    rules = HaircutRules(*_per_index(entries, dynamic, never_rises))
+    return rules if rules.power.any() else None
 
 
 def _sales(entries: Sequence[Entry]) -> SaleRules | None:
     """What is sold elsewhere than on order books; None where nothing is."""
     if all(sale.is_plain for entry in entries for sale in entry.rules.sales.values()):
         return None
-    table = np.zeros((3, len(entries[0].layout.indices), len(entries)))
-    for number, entry in enumerate(entries):
-        layout = entry.layout
-        for row, index in enumerate(layout.indices):
-            sale = entry.rules.sales.get((layout.venues[index.venue], layout.assets[index.asset]))
-            if sale is not None:
-                capacity = min(sale.capacity / 1e6, NEVER)
-                table[:, row, number] = sale.discount, capacity, sale.pauses
-    return SaleRules(*table)
+
+    def terms(entry: Entry, venue: str, asset: str) -> tuple[float, ...] | None:
+        sale = entry.rules.sales.get((venue, asset))
+        if sale is None:
+            return None
+        return sale.discount, min(sale.capacity / 1e6, NEVER), sale.pauses
+
+    return SaleRules(*_per_index(entries, terms, (0.0, 0.0, 0.0)))
 
 
 def _kept_apart(entries: Sequence[Entry]) -> KeptApart | None:
@@ -188,6 +185,22 @@ def _per_book(config: Config, entries: Sequence[Entry], of: Callable) -> np.ndar
             for entry in entries
         ]
     )
+
+
+def _per_index(
+    entries: Sequence[Entry],
+    of: Callable[[Entry, str, str], tuple[float, ...] | None],
+    none: tuple[float, ...],
+) -> np.ndarray:
+    """[number, I, policy] of a rule of each index entry's venue and asset; `none` without one."""
+    indices = entries[0].layout.indices
+    table = np.empty((len(none), len(indices), len(entries)))
+    for place, entry in enumerate(entries):
+        layout = entry.layout
+        for row, index in enumerate(layout.indices):
+            given = of(entry, layout.venues[index.venue], layout.assets[index.asset])
+            table[:, row, place] = none if given is None else given
+    return table
 
 
 def _per_market(config: Config, names: Names, of: Callable) -> np.ndarray:
