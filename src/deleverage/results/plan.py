@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deleverage.errors import RunError
 from deleverage.results.schema import BLOCK, HISTOGRAMS, SCHEMA_VERSION, VARIABLES, Variable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PLAN_FILE = "plan.json"
 CONFIG_FILE = "config.yaml"
@@ -124,6 +128,13 @@ class Plan:
     def written_by(self, unit: Unit) -> tuple[Variable, ...]:
         """The variables that one unit writes: path-only ones belong to policy block 0."""
         return tuple(v for v in self.written if v.by_policy or unit.policy_block == 0)
+
+    def kept(self, values: np.ndarray, dims: Sequence[str]) -> np.ndarray:
+        """What is stored of simulated values, where not all of a dimension is."""
+        for axis, dim in enumerate(dims):
+            if dim in self.select:
+                values = values.take(self.select[dim], axis=axis)
+        return values
 
     def shape(self, variable: Variable) -> tuple[int, ...]:
         """Shape of a variable in the dataset."""

@@ -118,9 +118,7 @@ class UnitWriter:
         values = np.asarray(outcomes[variable.name])
         if variable.by_block:
             values = values[None] if _has_rows(variable) else values[None, :, :, 0]
-        for axis, dim in enumerate(variable.dims):
-            if dim in self._plan.select:
-                values = np.take(values, self._plan.select[dim], axis=axis)
+        values = self._plan.kept(values, variable.dims)
         region = self._plan.region(variable, unit)
         expected = tuple(span.stop - span.start for span in region)
         if values.shape != expected:

@@ -83,10 +83,8 @@ def _simulated(plan: Plan, simulator: Simulator) -> dict[str, np.ndarray]:
         outcomes = simulator.simulate(unit.policies, unit.paths)
         for variable in plan.written_by(unit):
             values = np.asarray(outcomes[variable.name])
-            for axis, dim in enumerate(variable.dims):
-                if dim in plan.select:
-                    values = np.take(values, plan.select[dim], axis=axis)
-            arrays[variable.name][plan.region(variable, unit)] = values
+            region = plan.region(variable, unit)
+            arrays[variable.name][region] = plan.kept(values, variable.dims)
 
     first, *others = plan.units
     fill(first)  # alone, so that no two threads compile the same program

@@ -185,10 +185,8 @@ class Replayer:
             variable = VARIABLES[name]
             if not (variable.by_path and variable.by_policy) or name not in outcomes:
                 continue
-            mine = np.asarray(outcomes[name])
-            for axis, dim in enumerate(d for d in variable.dims if d not in ("policy", "path")):
-                if dim in self._run.plan.select:
-                    mine = np.take(mine, self._run.plan.select[dim], axis)
+            rest = [d for d in variable.dims if d not in ("policy", "path")]
+            mine = self._run.plan.kept(np.asarray(outcomes[name]), rest)
             kept = np.asarray(stored[name].values, dtype=variable.dtype)
             if mine.astype(variable.dtype).tobytes() != kept.tobytes():
                 raise RunError(
