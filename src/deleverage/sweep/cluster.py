@@ -23,6 +23,9 @@ WAIT_SECONDS = 0.5
 START_SECONDS = 120.0
 LOG_TAIL = 4000
 
+#: Not ended, or ended on a worker that has died since: its exception would be waited for.
+UNSETTLED = ("pending", "lost")
+
 #: A worker holds one unit; the rest wait in the scheduler, so that a dying worker is blamed for
 #: its own unit only.
 _SETTINGS: Mapping[str, Any] = {
@@ -139,7 +142,7 @@ class DaskCluster:
         except queue.Empty:
             events = []
         for name, future in events:
-            if future.status == "pending" and not self._marked(name):
+            if future.status in UNSETTLED and not self._marked(name):
                 # Its worker died after it ended, so it runs again; never block on that, since a
                 # dead worker is replaced below.
                 self._watch(name, future)
@@ -161,7 +164,7 @@ class DaskCluster:
         return name != "" and is_done(self._run_dir, self._units[name])
 
     def _reason(self, name: str, future: Future) -> str | None:
-        if future.status in ("finished", "pending"):
+        if future.status == "finished" or future.status in UNSETTLED:
             return None
         if future.status == "cancelled":
             return "it was cancelled"
