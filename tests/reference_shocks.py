@@ -223,6 +223,7 @@ def exogenous_path(
         time = (t + 1) * step
         fallen = macro_drop(shocks, severity, time - shock_time)
         for asset in range(assets):
+            log_fundamental[t, asset] += shocks.replay[t, asset]
             for other in range(assets):
                 log_fundamental[t, asset] += shocks.anchor[asset, other] * (
                     wandering[other] - fallen * shocks.macro_loading[other]

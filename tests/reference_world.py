@@ -182,6 +182,7 @@ class Shocks(NamedTuple):
     backing_share: np.ndarray  # [losses]
     backing_start: np.ndarray  # [losses]
     backing_duration: np.ndarray  # [losses]
+    replay: np.ndarray  # [T, A] log price over the start, zeros without a series
     load_outages: np.ndarray  # [load outages, 5] random or not, start, threshold, rate, length
     halt_venue: np.ndarray  # [halts]
     halts: np.ndarray  # [halts, 4] random (1) or not, start, length, rate
@@ -392,6 +393,7 @@ def shocks_of(world: Any) -> Shocks:
     """The numbers of `World`."""
     macro, merton, liquidity, outages = world.macro, world.merton, world.liquidity, world.outages
     profile = np.zeros((2, 0)) if macro.profile is None else macro.profile
+    no_replay = np.zeros((world.layout.steps, len(world.layout.assets)))
     no_jumps = np.zeros(len(world.layout.assets))
     return Shocks(
         loading=floats(world.loading),
@@ -433,6 +435,7 @@ def shocks_of(world: Any) -> Shocks:
         backing_share=floats([loss.share for loss in world.backing]),
         backing_start=floats([loss.start for loss in world.backing]),
         backing_duration=floats([loss.duration for loss in world.backing]),
+        replay=floats(no_replay if world.replay is None else world.replay),
         load_outages=floats(
             [[o.random, o.start, o.threshold, o.rate, o.length] for o in world.load_outages]
         ).reshape(-1, 5),

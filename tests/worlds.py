@@ -333,6 +333,14 @@ def with_profile(world: World, seed: int) -> World:
     return dataclasses.replace(world, macro=macro)
 
 
+def with_replay(world: World, seed: int) -> World:
+    """A random world whose ETH, and what is anchored to it, follows a series."""
+    rng = np.random.default_rng([seed, 2])
+    series = np.zeros((world.layout.steps, len(world.layout.assets)))
+    series[:, ETH] = np.cumsum(rng.normal(0.0, 0.02, len(series)))
+    return dataclasses.replace(world, replay=series @ world.anchor.T)
+
+
 def random_shocks(rng: np.random.Generator, law: str) -> dict[str, Any]:
     """World fields: a fall of a few to a few dozen percent, thin books, shut gates."""
     anchor = np.diag([0.0, 1.0, 1.0, 0.0, 0.0])

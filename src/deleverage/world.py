@@ -224,3 +224,4 @@ class World(eqx.Module):
     congestions: tuple[Congestion, ...] = ()
     glitches: tuple[Glitch, ...] = ()
     sales: tuple[Sale, ...] = ()
+    replay: Any = None  # [T, asset] log price over the start at the ends of steps; None: none

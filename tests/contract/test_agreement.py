@@ -255,7 +255,10 @@ def test_an_infinitely_deep_book_makes_no_noise_in_float32(seed):
 
 @pytest.mark.parametrize(
     "law",
-    ["fixed", "normal", "lognormal", "generalised_pareto", "student_t", "profile", "failures"],
+    [
+        *("fixed", "normal", "lognormal", "generalised_pareto", "student_t"),
+        *("profile", "failures", "replay"),
+    ],
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_exogenous_series_agree_with_the_oracle(law, dtype):
@@ -263,6 +266,8 @@ def test_exogenous_series_agree_with_the_oracle(law, dtype):
     for seed in range(20):
         if law == "profile":
             world = worlds.with_profile(worlds.random_world(seed)[0], seed)
+        elif law == "replay":
+            world = worlds.with_replay(worlds.random_world(seed)[0], seed)
         elif law == "failures":
             world, _ = worlds.full_world(seed)
         else:

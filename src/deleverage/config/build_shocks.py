@@ -9,6 +9,7 @@ import numpy as np
 
 from deleverage.config.models import Config
 from deleverage.config.names import Names
+from deleverage.config.replay import log_series
 from deleverage.config.scenario import Pegged, Risk
 from deleverage.config.shocks import (
     FixedSeverity,
@@ -63,11 +64,13 @@ def build_world(config: Config, names: Names, layout: Layout, base: Config | Non
         elif isinstance(asset, Risk):
             drift[row] = asset.drift
     drop = shocks.liquidity
+    series = log_series(config, names)
     return World(
         layout=layout,
         loading=_loading(config, names, base or config),
         drift=drift,
         anchor=anchor,
+        replay=None if series is None else series @ anchor.T,
         macro=_macro(config, names),
         merton=_merton(config, names, base or config),
         liquidity=Liquidity(

@@ -14,6 +14,7 @@ from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
+from deleverage.config.replay import log_series
 from deleverage.config.rules import PRODUCTS, IndexRule, IndexTerms
 from deleverage.config.sales import check_sales
 from deleverage.config.scenario import Numeraire, Pegged, Scenario
@@ -268,6 +269,7 @@ class Checker:
                         "assets of kind risk, which pegged ones follow",
                         "remove it",
                     )
+        log_series(self.config, self.names)
         for part in ("outages", "halts", "glitches"):
             for number, failure in enumerate(getattr(shocks, part)):
                 self.venue(failure.venue, (*key, part, number, "venue"))

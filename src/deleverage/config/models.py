@@ -158,6 +158,8 @@ class Config(Model):
                 continue
             written = self.scenario.model_dump(mode="json", exclude_unset=True)
             key = self.key_of(label)
+            # of the scenario's file, not of one that an override names
+            (written.get("shocks", {}).get("replay") or {}).pop("sha256", None)
             try:
                 scenario = Scenario.model_validate(lay_over(written, entry.scenario.parts))
             except ValidationError as error:
@@ -191,6 +193,8 @@ class Config(Model):
     def identity(self) -> dict[str, Any]:
         """What a run directory stands for: all but the number of paths and the other policies."""
         values = self.model_dump(mode="json", exclude={"paths", "policies", "sweep", "attribution"})
+        # a series is what it says, wherever it lies
+        (values["scenario"]["shocks"]["replay"] or {}).pop("file", None)
         return values | {"baseline": _plain(self.policies["baseline"])}
 
     def policy_hashes(self) -> dict[str, str]:
@@ -203,7 +207,9 @@ class Config(Model):
         variant = self.under(label)
         if variant is not self:
             change = {k: v for k, v in values["scenario"].items() if k == "depth_factor"}
-            values["scenario"] = change | {"is": variant.scenario.model_dump(mode="json")}
+            scenario = variant.scenario.model_dump(mode="json")
+            (scenario["shocks"]["replay"] or {}).pop("file", None)
+            values["scenario"] = change | {"is": scenario}
         return values
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from deleverage.config.base import Model
 from deleverage.config.quantities import (
@@ -24,6 +25,7 @@ from deleverage.config.quantities import (
     conflict,
     quantity,
 )
+from deleverage.config.series import digest
 
 
 class FixedSeverity(Model):
@@ -316,11 +318,54 @@ class MacroLoss(Model):
 Loss = Annotated[ScheduledLoss | MacroLoss, Field(discriminator="kind")]
 
 
+def _columns(value: Any) -> Any:
+    """A list of assets as a mapping to columns of the same names."""
+    return {name: name for name in value} if isinstance(value, list | tuple) else value
+
+
+class Replay(Model):
+    """Fundamentals that follow a given series, on every path."""
+
+    file: str  # CSV or zarr, its path relative to the file that names it
+    sha256: str | None = None  # of the file; found where it is not given
+    assets: Annotated[dict[str, str], BeforeValidator(_columns)]  # to columns
+    residual: bool = False  # whether the assets' own volatility is added
+    longest_gap: PositiveDuration | None = None  # between rows; None: twice the median
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hashed(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("file"), str):
+            return value
+        path, given = Path(value["file"]), value.get("sha256")
+        if not path.exists():
+            raise conflict(
+                f"the file '{path}' does not exist",
+                "a CSV file or a zarr group, its path relative to the file that names it",
+                "mend the path",
+            )
+        found = digest(path)
+        if given is not None and given != found:
+            raise conflict(
+                f"'{path}' with the hash {found[:12]}, not {str(given)[:12]}",
+                "the series that the config was made with",
+                "restore the file, or remove `sha256`",
+            )
+        return value | {"sha256": found}
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Replay:
+        if not self.assets:
+            raise conflict("a replay of no asset", "at least one", "name one, or remove `replay`")
+        return self
+
+
 class Shocks(Model):
     """All exogenous shocks."""
 
     macro: MacroShock = MacroShock()
     merton: MertonJumps | None = None
+    replay: Replay | None = None
     liquidity: LiquidityDrop = LiquidityDrop()
     outages: tuple[Outage, ...] = ()
     halts: tuple[Halt, ...] = ()

@@ -38,6 +38,8 @@ def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoord
     since = time - shock_time
 
     wandering = _walk(world, draws, shock_time, dtype)
+    if world.replay is not None:
+        wandering = wandering + world.replay[..., None]
     news = macro.log_drop(world.macro, severity, since)
     news_loading = _follow(world.anchor, world.macro.loading)
     worst = liquidity.worst_drop(world.liquidity, severity_uniform, draws.liquidity)
