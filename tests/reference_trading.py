@@ -139,7 +139,7 @@ def watch_index(maps: Maps, rules: Rules, state: State, history: History, t: int
             state.halt_left[i] -= 1.0
         else:
             level = (1.0 - rules.trigger[i]) * high
-            history.breaker_gap[t] = min(history.breaker_gap[t], abs(price - level))
+            history.breaker_gap[t] = min(history.breaker_gap[t], abs(price - level) / high)
             if price <= level:
                 history.halted[t, i] = 1.0
                 state.halt_left[i] = rules.halt[i] - 1.0

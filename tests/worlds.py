@@ -669,7 +669,11 @@ def with_more_books(policy: Policy) -> Policy:
     }
     entry = more["books"].entry.copy()
     entry[:, -len(LIKE) :] += 0.003  # else they tie with whom they are like
-    more["books"] = dataclasses.replace(more["books"], entry=entry)
+    # a hedge that leaves nothing open and has lost all it had to others keeps an equity of 0, which
+    # is a threshold, at any price
+    collateral = more["books"].collateral.copy()
+    collateral[0, [book.hedged for book in FULL_LAYOUT.books]] *= 1.02
+    more["books"] = dataclasses.replace(more["books"], entry=entry, collateral=collateral)
     return dataclasses.replace(policy, **more)
 
 

@@ -35,7 +35,8 @@ PHASES = (Phase.explicit, Phase.generate)  # each example is a second of the ora
 TIMES = {"peak_time", "trough_time"}
 PRICES = {"trough_price", "wick_price", "trough_index"}
 EXACT = {"status", "liquidated_accounts", "depeg_minutes", "outage_start", "outage_length"}
-SEEN: collections.Counter[str] = collections.Counter()
+SEEN: collections.Counter[tuple[str, str]] = collections.Counter()
+"""Worlds by kinds, and how many of them were near."""
 
 factors = st.floats(0.25, 4.0)
 perturbations = st.fixed_dictionaries(
@@ -153,10 +154,10 @@ def compare(
     policy = dataclasses.replace(policy, impact=dataclasses.replace(policy.impact, depth=depth))
     inputs = oracle.exogenous(world, worlds.random_draws(world, PATHS, seed))
     expected = oracle.simulate_pair(world, policy, inputs)
-    SEEN["worlds"] += 1
+    SEEN["worlds", make.__name__] += 1
     gaps = [values for name, values in expected.items() if name.endswith("_gap")]
     near = bool(min(gap.min() for gap in gaps) < NEAR)
-    SEEN["near"] += near
+    SEEN["near", make.__name__] += near
     event("near a threshold" if near else "compared")
     assume(not near)
     lines = disagreements(world, policy, inputs, expected, "float64")
@@ -179,12 +180,14 @@ def test_the_kernel_agrees_with_the_compiled_oracle_on_many_worlds(make, seed, c
     compare(reference.compiled(), make, seed, changes)
 
 
-def test_few_worlds_are_too_near_a_threshold_to_compare(record_property):
-    if not SEEN["worlds"]:
-        pytest.skip("no world has been compared in this session")
-    share = SEEN["near"] / SEEN["worlds"]
+@kinds
+def test_few_worlds_are_too_near_a_threshold_to_compare(make, record_property):
+    near, seen = (SEEN[count, make.__name__] for count in ("near", "worlds"))
+    if not seen:
+        pytest.skip("no world of these kinds has been compared in this session")
+    share = near / seen
     record_property("share_near_a_threshold", share)
-    print(f"{SEEN['near']} of {SEEN['worlds']} worlds lie within {NEAR:g} of a threshold")
+    print(f"{near} of {seen} worlds lie within {NEAR:g} of a threshold")
     assert share < MOST_NEAR
 
 
