@@ -23,7 +23,8 @@ from deleverage.errors import ConfigError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from deleverage.config.attribution import AttributedMeasure, Attribution
+    from deleverage.config.attribution import Attribution
+    from deleverage.config.measure import MeasureSpec
 
 Row = dict[str, Any]
 _NUMBERS = ("", "_standard_error", "_lower", "_upper")
@@ -72,7 +73,7 @@ def required(attribution: Attribution | None) -> Attribution:
     return attribution
 
 
-def _of_measure(game: Game, wanted: AttributedMeasure, level: float) -> dict[str, list[Row]]:
+def _of_measure(game: Game, wanted: MeasureSpec, level: float) -> dict[str, list[Row]]:
     what = by_name(wanted.measure, wanted.q, wanted.tail, wanted.above, wanted.below)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ThinTailWarning)  # `thin` says so
@@ -166,12 +167,12 @@ def as_text(found: Mapping[str, Sequence[Row]], width: int = 120) -> str:
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
 
-def _variable(wanted: AttributedMeasure) -> str:
+def _variable(wanted: MeasureSpec) -> str:
     where = ",".join(str(label) for label in wanted.selection.values())
     return f"{wanted.variable}[{where}]" if where else wanted.variable
 
 
-def _measure(wanted: AttributedMeasure) -> str:
+def _measure(wanted: MeasureSpec) -> str:
     if wanted.measure == "probability":
         side = f"above {wanted.above:g}" if wanted.above is not None else f"below {wanted.below:g}"
         return f"probability {side}"

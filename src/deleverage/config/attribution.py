@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ValidationError
 
 from deleverage.config.base import Model
+from deleverage.config.measure import MeasureSpec
 from deleverage.config.policies import PolicySpec
-from deleverage.config.quantities import Share, conflict, refusal
+from deleverage.config.quantities import conflict, refusal
 from deleverage.config.sentences import refuse
 from deleverage.config.source import Source, merge
 
@@ -49,33 +50,11 @@ def _causes(value: Any) -> Any:
     return value
 
 
-class AttributedMeasure(Model):
-    """A measure that is split over the causes."""
-
-    variable: str
-    measure: Literal["mean", "quantile", "expected_shortfall", "probability"] = "mean"
-    q: Share | None = None
-    tail: Literal["upper", "lower"] = "upper"
-    above: float | None = None
-    below: float | None = None
-    selection: dict[str, str | float] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _complete(self) -> AttributedMeasure:
-        if self.measure in ("quantile", "expected_shortfall") and not 0 < (self.q or 0) < 1:
-            raise conflict(f"q {self.q}", "a level between 0 and 1", f"add q to {self.measure}")
-        if self.measure == "probability" and (self.above is None) == (self.below is None):
-            raise conflict(
-                "a probability without one threshold", "above or below", "write above: 0"
-            )
-        return self
-
-
 class Attribution(Model):
     """Which causes there are, and what they are to explain."""
 
     causes: Annotated[dict[str, dict[str, Any]], BeforeValidator(_causes)]
-    measures: tuple[AttributedMeasure, ...] = ()
+    measures: tuple[MeasureSpec, ...] = ()
 
 
 def coalition_label(causes: Sequence[str], number: int) -> str:
