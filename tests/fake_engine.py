@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from deleverage.config.paths import AdaptivePaths
+from deleverage.config.source import Place, Source
 from deleverage.results.schema import VARIABLES
 from deleverage.sweep.worker import Prepared
 
@@ -35,6 +37,19 @@ class FakeConfig:
     backend: str = "cpu"
     seconds: float = 0.0
     fault: str = ""
+    rule: dict[str, Any] | None = None
+
+    @property
+    def adaptive(self) -> AdaptivePaths | None:
+        return None if self.rule is None else AdaptivePaths.model_validate(self.rule)
+
+    @property
+    def most_paths(self) -> int:
+        return self.paths if self.rule is None else self.rule["at_most"]
+
+    @property
+    def source(self) -> Source:
+        return Source({}, {(): Place("fake.yaml")})
 
     @property
     def results(self) -> Any:
@@ -89,6 +104,8 @@ class FakeSimulator:
                     axes[dim] if dim in axes else range(len(self.labels[dim])), dtype=float
                 )
                 value = np.sin(np.multiply.outer(value, numbers + 1.5)) * 1e3
+            if variable.name == "log_weight":
+                value *= 0
             dtype = variable.dtype
             outcomes[variable.name] = (np.abs(value) % 3 if dtype == "uint8" else value).astype(
                 dtype

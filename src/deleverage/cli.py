@@ -22,7 +22,7 @@ from deleverage.errors import DeleverageError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from deleverage.results import Run
+    from deleverage.results import Plan, Run
 
 app = typer.Typer(
     add_completion=False,
@@ -107,16 +107,17 @@ def plan(
     built = build(config)
     simulator = Simulator(built)
     planned = plan_run(config, built, simulator.fingerprint())
-    expected = estimate(planned, simulator, workers)
+    largest = planned.largest
+    expected = estimate(largest, simulator, workers)
     account = {
         "run": planned.directory_name,
         "policies": len(planned.policies),
-        "paths": planned.paths,
-        "units": len(planned.units),
+        "paths": largest.paths,
+        "units": len(largest.units),
         "unit_policies": planned.policy_block,
         "unit_paths": planned.path_block,
         "tile_paths": planned.tile_paths,
-        "bytes": planned.nbytes,
+        "bytes": largest.nbytes,
         "memory_bytes": expected.memory_bytes,
         "workers": expected.workers,
         "path_policies_per_second": expected.rate,
@@ -124,10 +125,11 @@ def plan(
         "device": planned.fingerprint["device"],
     }
     if as_json:
-        _emit(account)
+        _emit(account | ({"stopping": planned.stopping} if planned.stopping else {}))
         return
     shown = account | {
-        "bytes": f"{planned.nbytes / 1e6:,.1f} MB before compression",
+        **({"paths": _about_paths(planned)} if planned.stopping else {}),
+        "bytes": f"{largest.nbytes / 1e6:,.1f} MB before compression",
         "memory_bytes": f"{expected.memory_bytes / 1e9:.1f} GB, all processes",
         "path_policies_per_second": f"{expected.rate:,.0f} in this process",
         "seconds": f"about {duration(expected.seconds)}, compilation included",
@@ -161,6 +163,7 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
     from deleverage.sweep.progress import duration
 
     found = results.status(folder)
+    planned = results.load_plan(folder)
     if as_json:
         _emit(found)
     else:
@@ -175,6 +178,7 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
                     "work": f"{duration(found.seconds)} over all workers, "
                     f"{found.rate:,.0f} path-policies a second and worker",
                     "stored": f"{found.bytes / 1e6:,.1f} MB",
+                    **({"paths": _about_paths(planned)} if planned.stopping else {}),
                 }
             )
         )
@@ -420,15 +424,25 @@ def _print_summary(opened: Run, measured: xr.Dataset, as_json: bool) -> None:
         table,
     )
 
-    rows = table(measured)
+    rows, stopping = table(measured), opened.plan.stopping
     observed = observed_comparison(opened.outcomes, observed_facts(opened.plan.name))
     if as_json:
-        _emit({"run": opened.path, "policies": rows, "observed": observed})
+        kept = {"stopping": stopping} if stopping else {}
+        _emit({"run": opened.path, "policies": rows, "observed": observed, **kept})
         return
     typer.echo(as_text(rows, _width()))
+    if stopping:
+        typer.echo(f"{_about_paths(opened.plan)}\n")
     if observed:
         typer.echo(comparison_as_text(observed, _width()))
     typer.echo(f"dataset: {opened.path / 'results.zarr'}")
+
+
+def _about_paths(planned: Plan) -> str:
+    """What the rule for the number of paths has come to."""
+    from deleverage.analysis.stopping import sentence
+
+    return sentence(planned.stopping, planned.paths)
 
 
 @app.command()

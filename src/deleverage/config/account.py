@@ -45,7 +45,7 @@ def account(
         if long or short
     }
     return {
-        "paths": config.paths,
+        "paths": config.most_paths,
         "policies": len(config.entries),
         "programs": groups,
         "steps": layout.steps,

@@ -21,6 +21,7 @@ from pydantic import (
 
 from deleverage.config.attribution import Attribution, coalitions
 from deleverage.config.base import Model
+from deleverage.config.paths import AdaptivePaths, PathCount, Paths
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import PositiveDuration, choice, conflict, refusal, whole
 from deleverage.config.scenario import Scenario
@@ -48,7 +49,6 @@ Moment = Annotated[
 
 
 Steps = Annotated[int, whole("a number of steps", low=1, high=1_000_000)]
-Paths = Annotated[int, whole("a number of paths, at least 1", low=1, high=2**31 - 1)]
 Seed = Annotated[int, whole("a whole number in [0, 2^32)", low=0, high=2**32 - 1)]
 Dtype = Annotated[str, choice("float32", "float64")]
 
@@ -100,7 +100,7 @@ class Config(Model):
 
     name: str
     seed: Seed
-    paths: Paths
+    paths: PathCount
     dtype: Dtype = "float32"
     time: Time
     scenario: Scenario
@@ -117,6 +117,16 @@ class Config(Model):
     def source(self) -> Source:
         """The raw values and where each was written."""
         return self._source
+
+    @property
+    def adaptive(self) -> AdaptivePaths | None:
+        """How the number of paths follows from an error; None where it is a number."""
+        return self.paths if isinstance(self.paths, AdaptivePaths) else None
+
+    @property
+    def most_paths(self) -> int:
+        """The number of paths, or the most that there may be."""
+        return self.paths.at_most if isinstance(self.paths, AdaptivePaths) else self.paths
 
     @cached_property
     def entries(self) -> Mapping[str, PolicySpec]:

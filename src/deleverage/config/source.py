@@ -59,7 +59,7 @@ class Source:
                 key, value = (*key, part), value[part]
             elif isinstance(value, list) and isinstance(part, int) and part < len(value):
                 key, value = (*key, part), value[part]
-            elif number == len(loc) - 1 and isinstance(value, dict) and part != "[key]":
+            elif number == len(loc) - 1 and isinstance(value, dict) and str(part)[:1] != "[":
                 key = (*key, part)
         return key
 

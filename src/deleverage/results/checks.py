@@ -190,6 +190,11 @@ def finalize(run_dir: str | Path) -> None:
             f"{run_dir} cannot be finalized: {missing} of {len(plan.units)} units are missing; "
             "run its config again to continue it."
         )
+    if not plan.decided:
+        raise IncompleteRunError(
+            f"{run_dir} cannot be finalized: it may need more paths for the error that its config "
+            "asks for; run its config again to continue it."
+        )
     with Claims(run_dir) as claims:
         claims.acquire_all()
         for unit in plan.units:

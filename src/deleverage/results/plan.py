@@ -64,6 +64,8 @@ class Plan:
         metadata: crc32c of the metadata of each stored array.
         timeline: Times in minutes, and the edges of the bins of each histogram by its name; empty
             where there is no timeline.
+        stopping: The rule for the number of paths, and what was found where it ended the run;
+            empty where the number is given.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Plan:
     provenance: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, int | None] = field(default_factory=dict)
     timeline: dict[str, list[float]] = field(default_factory=dict)
+    stopping: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -93,6 +96,16 @@ class Plan:
     def directory_name(self) -> str:
         """Name of the run directory."""
         return f"{self.name}-{self.identity_hash[:8]}"
+
+    @property
+    def decided(self) -> bool:
+        """Whether the number of paths stands: given, or found by the rule."""
+        return not self.stopping or "reached" in self.stopping
+
+    @property
+    def largest(self) -> Plan:
+        """The plan with as many paths as its rule allows."""
+        return self if self.decided else dataclasses.replace(self, paths=self.stopping["at_most"])
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:

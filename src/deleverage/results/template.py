@@ -136,6 +136,7 @@ def _attributes(plan: Plan, config_yaml: str, levers: Iterable[str]) -> dict[str
         "versions": plan.provenance.get("versions", {}),
         # How xarray learns which arrays besides the dimensions are coordinates.
         "coordinates": " ".join([*coordinates, *levers]),
+        **({"stopping": plan.stopping} if plan.stopping else {}),
         "complete": False,
     }
 

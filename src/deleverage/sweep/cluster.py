@@ -132,6 +132,9 @@ class DaskCluster:
         )
         self._watch(unit.id, future)
 
+    def reopen(self) -> None:
+        """Workers look at the plan before each unit."""
+
     def finished(self) -> list[tuple[str, str | None]]:
         """Units that ended; workers that died meanwhile are replaced."""
         ended: list[tuple[str, str | None]] = []

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,10 @@ class Backend(Protocol):
         """Units that ended since the last call, each with None or a reason; waits a little."""
         ...
 
+    def reopen(self) -> None:
+        """Follow a plan that has grown; nothing runs meanwhile."""
+        ...
+
     def close(self) -> None:
         """Stop what runs."""
         ...
@@ -65,6 +69,7 @@ class InProcess:
     def __init__(self, run_dir: Path, prepared: Prepared, retries: int) -> None:
         """Open the run for writing in this process."""
         self._run_dir = run_dir
+        self._prepared = prepared
         self._runner = UnitRunner(run_dir, prepared)
         self._retries = retries
         self._unit: Unit | None = None
@@ -88,6 +93,10 @@ class InProcess:
                 if isinstance(error, DeleverageError) or attempt == self._retries:
                     return [(unit.id, _reason(error))]
         raise AssertionError
+
+    def reopen(self) -> None:
+        """Open the arrays in their new shapes."""
+        self._runner = UnitRunner(self._run_dir, self._prepared)
 
     def close(self) -> None:
         """Nothing runs between calls."""
@@ -131,6 +140,7 @@ def execute(
     deadline: float = DEADLINE_SECONDS,
     progress: bool = True,
     order: Sequence[str] | None = None,
+    go_on: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run every unit of a run directory that has no marker.
 
@@ -143,28 +153,29 @@ def execute(
         deadline: Seconds after which a worker process is killed for its unit.
         progress: Show a bar or lines on standard error.
         order: Names of units in the order to run them, default that of the plan.
+        go_on: Called when all units are done; returns whether the plan has grown by then.
 
     Raises:
         RunError: Units failed; the others are done.
         InterruptedRunError: Stopped by SIGINT or SIGTERM; finished units are kept.
     """
     run_dir = Path(run_dir)
-    plan = load_plan(run_dir)
-    done = done_units(run_dir, plan)
-    names = [unit.id for unit in plan.units] if order is None else list(order)
-    pending = deque(plan.unit_by_id[name] for name in names if name not in done)
-    if not pending:
-        return
+    plan, pending = _pending(run_dir, order)
+    while not pending:
+        if not go_on():
+            return
+        plan, pending = _pending(run_dir)
     if workers is None:
-        workers = worker_count(len(pending))
+        workers = worker_count(len(pending) + len(plan.largest.units) - len(plan.units))
     if workers and not isinstance(simulator_factory, str):
         raise RunError(
             f"the simulator factory {simulator_factory!r} cannot be sent to worker processes; "
             "give its dotted name, or workers=0."
         )
-    log_event(run_dir, "started", workers=workers, pending=len(pending), done=len(done))
-    finished = sum(plan.unit_by_id[name].size for name in done)
+    done = len(plan.units) - len(pending)
+    log_event(run_dir, "started", workers=workers, pending=len(pending), done=done)
     total = sum(unit.size for unit in plan.units)
+    finished = total - sum(unit.size for unit in pending)
     backend: Backend | None = None
     with _stop_on_signals():
         try:
@@ -180,9 +191,15 @@ def execute(
                     backend = InProcess(run_dir, prepared, retries)
                 try:
                     failed = _drive(run_dir, plan, pending, backend, claims, bar)
+                    while not failed and go_on():
+                        plan, pending = _pending(run_dir)
+                        backend.reopen()
+                        bar.extend(sum(unit.size for unit in plan.units))
+                        failed = _drive(run_dir, plan, pending, backend, claims, bar)
                 finally:
                     backend.close()
         except KeyboardInterrupt:
+            plan = load_plan(run_dir)
             left = len(plan.units) - len(done_units(run_dir, plan))
             log_event(run_dir, "interrupted", missing=left)
             raise InterruptedRunError(
@@ -195,6 +212,14 @@ def execute(
             f"{len(failed)} of {len(plan.units)} units failed, first {name} ({reason}); see "
             f"{run_dir / 'failed' / name}.txt and run the same command again."
         )
+
+
+def _pending(run_dir: Path, order: Sequence[str] | None = None) -> tuple[Plan, deque[Unit]]:
+    """The plan and its units without a marker."""
+    plan = load_plan(run_dir)
+    done = done_units(run_dir, plan)
+    names = [unit.id for unit in plan.units] if order is None else order
+    return plan, deque(plan.unit_by_id[name] for name in names if name not in done)
 
 
 def worker_count(pending: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from deleverage.results.labels import label_parts
 from deleverage.results.plan import Plan, Unit
 from deleverage.results.schema import DIMENSIONS, STATUS_FLAGS, VARIABLES
+from deleverage.sweep.adaptive import require_number
 from deleverage.sweep.execute import worker_count
 from deleverage.sweep.plan import plan_run
 from deleverage.sweep.worker import ENGINE, Factory, Simulator, resolve
@@ -38,6 +39,9 @@ def simulate(
 
     Returns:
         Outcomes `(policy, path, ...)`, the variables that a run would store; no timeline.
+
+    Raises:
+        ConfigError: The config has a rule in place of a number of paths.
     """
     import xarray as xr
 
@@ -46,6 +50,7 @@ def simulate(
         config = config.model_copy(update={"results": results})
     if paths is not None and paths != config.paths:
         config = config.model_copy(update={"paths": paths})
+    require_number(config)
     prepared = resolve(simulator_factory)(config)
     plan = plan_run(config, prepared.built, prepared.simulator.fingerprint())
     arrays = _simulated(plan, prepared.simulator)

@@ -24,6 +24,7 @@ from deleverage.results.schema import (
     select_variables,
 )
 from deleverage.results.store import MAX_CHUNK_BYTES, assert_aligned
+from deleverage.sweep.adaptive import check_rule, continued, next_checkpoint, rule
 
 if TYPE_CHECKING:
     from deleverage.config import Built, Config
@@ -56,15 +57,17 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
     identity = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **config.identity()}))
     hashes = config.policy_hashes()
     tile = int(config.engine.tile_paths)
+    block = _path_block(config, tile, labels, variables)
+    adaptive = config.adaptive
     plan = Plan(
         name=config.name,
         identity_hash=_hash(identity),
         identity=identity,
         policy_hashes={label: hashes[label] for label in labels["policy"]},
         seed=int(config.seed),
-        paths=int(config.paths),
+        paths=config.most_paths if adaptive is None else next_checkpoint(0, adaptive, block),
         policy_block=POLICY_BLOCK,
-        path_block=_path_block(config, tile, labels, variables),
+        path_block=block,
         tile_paths=tile,
         labels=labels,
         select=select,
@@ -72,7 +75,9 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
         timeline=_timeline(built),
         fingerprint=json.loads(json.dumps(dict(fingerprint))),
         provenance=_provenance(),
+        stopping=rule(config),
     )
+    check_rule(config, plan)
     assert_aligned(plan)
     return plan
 
@@ -135,8 +140,9 @@ def _path_block(
                 f"engine.tile_paths ({tile}) up to {most}."
             )
         return int(given)
-    small = -(-config.paths // FEWEST_UNITS)
-    wanted = min(max(min(UNIT_PATHS, small), config.paths // MANY_UNITS), UNIT_PATHS_LARGE)
+    paths = config.most_paths
+    small = -(-paths // FEWEST_UNITS)
+    wanted = min(max(min(UNIT_PATHS, small), paths // MANY_UNITS), UNIT_PATHS_LARGE)
     return min(-(-wanted // tile) * tile, most)
 
 
@@ -193,11 +199,15 @@ def continue_plan(old: Plan, new: Plan, run_dir: Path, *, complete: bool = False
         raise ConfigError(
             f"{run_dir} belongs to another config: {key}; name another folder with `--out`."
         )
-    if new.paths < old.paths:
+    key, most = ("paths.at_most", new.stopping["at_most"]) if new.stopping else ("paths", new.paths)
+    if most < old.paths:
         raise ConfigError(
-            f"paths: {new.paths} came, but {run_dir} already has {old.paths}; ask for at least as "
+            f"{key}: {most} came, but {run_dir} already has {old.paths}; ask for at least as "
             "many, or name another folder with `--out`."
         )
+    if new.stopping:  # it looks at what is there before it adds to it
+        stopping = continued(old.stopping, new.stopping, new.policies == old.policies)
+        new = replace(new, paths=old.paths, stopping=stopping)
     for i, (label, value) in enumerate(old.policy_hashes.items()):
         if new.policy_hashes.get(label) != value or new.policies[i : i + 1] != [label]:
             what = (
@@ -211,13 +221,12 @@ def continue_plan(old: Plan, new: Plan, run_dir: Path, *, complete: bool = False
                 f"policies: {label!r} {what}, but {run_dir} was made with it; only policies added "
                 "at the end continue a run, so restore it or name another folder with `--out`."
             )
-    grows = (new.paths, new.policies) != (old.paths, old.policies)
     other = {
         key: (old.fingerprint.get(key), new.fingerprint.get(key))
         for key in {**old.fingerprint, **new.fingerprint}
         if old.fingerprint.get(key) != new.fingerprint.get(key)
     }
-    if other and (grows or not complete):
+    if other and (grows(old, new) or not complete):
         key, (was, now) = next(iter(other.items()))
         raise RunError(
             f"{run_dir} was begun with {key} {was!r}, this machine has {now!r}, which may give "
@@ -234,6 +243,11 @@ def continue_plan(old: Plan, new: Plan, run_dir: Path, *, complete: bool = False
     )
     assert_aligned(grown)
     return grown
+
+
+def grows(old: Plan, new: Plan) -> bool:
+    """Whether the new plan has more paths or policies, or may come to have."""
+    return (new.paths, new.policies, new.stopping) != (old.paths, old.policies, old.stopping)
 
 
 def _first_difference(old: Any, new: Any, key: str = "") -> str:

@@ -78,6 +78,12 @@ class Progress:
         self._done += size
         self.tick()
 
+    def extend(self, total: int) -> None:
+        """Go on to a larger number of path-policies."""
+        self._total = total
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=total)
+
     def tick(self) -> None:
         """Refresh, or print the line that is due."""
         if self._bar is not None and self._task is not None:

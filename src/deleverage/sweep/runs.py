@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.checks import finalize, set_complete, status
 from deleverage.results.claims import Claims, live_claims
-from deleverage.results.markers import find_markers, remove_markers
 from deleverage.results.opening import Run, open_run
 from deleverage.results.plan import PLAN_FILE, STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, create_run, metadata_checksums, write_template
+from deleverage.sweep.adaptive import forget_partial, go_on
 from deleverage.sweep.execute import DEADLINE_SECONDS, RETRIES, execute, log_event
-from deleverage.sweep.plan import continue_plan, plan_run
+from deleverage.sweep.plan import continue_plan, grows, plan_run
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, resolve
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def run(
         retries=retries,
         deadline=deadline,
         progress=progress,
+        go_on=lambda: go_on(run_dir, prepared),
     )
     _finish(run_dir)
     return open_run(run_dir)
@@ -127,23 +128,19 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
 def _continue(run_dir: Path, old: Plan, new: Plan, prepared: Prepared, text: str) -> None:
     """Grow the directory to a larger plan, or leave it as it is."""
     plan = continue_plan(old, new, run_dir, complete=status(run_dir).complete)
-    grows = (plan.paths, plan.policies) != (old.paths, old.policies)
     damaged = _damaged_metadata(run_dir, old)
-    if not grows and not damaged:
+    if not grows(old, plan) and not damaged:
         return
     with Claims(run_dir) as claims:
         claims.acquire_all()
         set_complete(run_dir, False)
-        # A partial last chunk is written again, so its unit must not count as done meanwhile.
-        for unit in plan.units:
-            if any(not marker.fits(unit) for marker in find_markers(run_dir, unit)):
-                remove_markers(run_dir, unit)
+        forget_partial(run_dir, plan)
         for name in damaged:
             (run_dir / STORE_FOLDER / name / METADATA).unlink(missing_ok=True)
         write_template(
             run_dir, plan, text, prepared.built.policy_variables, prepared.built.policy_coords
         )
-        log_event(run_dir, "grown" if grows else "repaired", units=len(plan.units))
+        log_event(run_dir, "grown" if grows(old, plan) else "repaired", units=len(plan.units))
 
 
 def _damaged_metadata(run_dir: Path, plan: Plan) -> list[str]:

@@ -123,15 +123,24 @@ def record_failure(run_dir: Path, unit_id: str, text: str) -> None:
 
 
 _runners: dict[tuple[str, int], UnitRunner] = {}
+_prepared: dict[tuple[str, int], Prepared] = {}
 
 
 def _runner(run_dir: str, factory: str) -> UnitRunner:
-    """The runner of this process; made again when the run has grown."""
+    """The runner of this process; made again when the run has grown.
+
+    What is compiled stays as long as the config does, since a run that follows an error bar grows
+    under one config.
+    """
     path = Path(run_dir)
     key = (run_dir, crc((path / PLAN_FILE).read_bytes()))
     if key not in _runners:
+        of_config = (run_dir, crc((path / CONFIG_FILE).read_bytes()))
+        if of_config not in _prepared:
+            _prepared.clear()
+            _prepared[of_config] = resolve(factory)(path / CONFIG_FILE)
         _runners.clear()
-        _runners[key] = UnitRunner(path, resolve(factory)(path / CONFIG_FILE))
+        _runners[key] = UnitRunner(path, _prepared[of_config])
     return _runners[key]
 
 

@@ -14,6 +14,36 @@ SMOKE = (ROOT / "configs" / "smoke.yaml").read_text()
 # What is replaced in configs/smoke.yaml, by what, and what the sentence must say.
 CASES = {
     "an unknown key": ("paths: 256", "pathz: 256", "pathz: .*unknown.*dtype.*mean `paths`"),
+    "no level of an error": (
+        "paths: 256",
+        "paths: {at_most: 256, until: {variable: bad_debt, measure: quantile, relative_error: 1%}}",
+        "paths.until: q None; allowed is a level between 0 and 1; add q to quantile",
+    ),
+    "an error of nothing": (
+        "paths: 256",
+        "paths: {at_most: 256, until: {variable: bad_debt, relative_error: 0}}",
+        r"until.relative_error: 0 came; allowed is a share in \(0, 1\]",
+    ),
+    "no error": (
+        "paths: 256",
+        "paths: {at_most: 256, until: {variable: bad_debt}}",
+        "until.relative_error: `relative_error` is missing",
+    ),
+    "no end of paths": (
+        "paths: 256",
+        "paths: {until: {variable: bad_debt, relative_error: 1%}}",
+        "paths.at_most: `at_most` is missing",
+    ),
+    "an unknown key of paths": (
+        "paths: 256",
+        "paths: {at_mst: 256, until: {variable: bad_debt, relative_error: 1%}}",
+        "paths.at_mst: .*unknown.*mean `at_most`",
+    ),
+    "a first look after the end": (
+        "paths: 256",
+        "paths: {at_most: 256, at_least: 300, until: {variable: bad_debt, relative_error: 1%}}",
+        "paths: at_least 300 with at_most 256; .*raise at_most",
+    ),
     "an unknown key inside": ("{own: 1}", "{owns: 1}", "USDe.owns: .*unknown.*mean `own`"),
     "an unknown key of a policy": ("floor: 97%", "flor: 97%", "USDe.flor: .*mean `floor`"),
     "an unknown lever": ("{collateral: {USDe: {parity", "{colateral: {USDe: {parity", "mean `col"),
