@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import reduce
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -27,7 +26,7 @@ from deleverage.cascade.primitives import (
 )
 from deleverage.cascade.sales import filled_sales
 from deleverage.cascade.trading import CollateralOrders, PerpOrders
-from deleverage.cascade.worklist import Drive, visit
+from deleverage.cascade.worklist import Drive, visit, where_needed
 
 LEAST_ROOM = 1e-4
 """Share of a book below which what is left of it counts as nothing."""
@@ -110,8 +109,8 @@ def fill_perp_orders(
         nothing = (orders.closed, others.perps * fills.sells)
         return visit(drive, call.sellers, fill_part, nothing)
 
-    closed, units = jax.lax.cond(
-        jnp.any(fills.unfilled), refill, lambda: (orders.closed, orders.units)
+    closed, units = where_needed(
+        drive, jnp.any(fills.unfilled), refill, lambda: (orders.closed, orders.units)
     )
     return orders._replace(closed=closed, units=units), fills.unfilled
 
@@ -153,8 +152,8 @@ def fill_collateral_orders(
         nothing = (orders.sold, others.spot * filled)
         return visit(drive, call.pledgers, fill_part, nothing)
 
-    sold, units = jax.lax.cond(
-        jnp.any(fills.unfilled), refill, lambda: (orders.sold, orders.units)
+    sold, units = where_needed(
+        drive, jnp.any(fills.unfilled), refill, lambda: (orders.sold, orders.units)
     )
     return CollateralOrders(sold, units), filled, fills.unfilled
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -20,7 +19,7 @@ from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import add_slots, contract, share_served, to_slot
 from deleverage.cascade.sales import SaleTerms
 from deleverage.cascade.trading import CollateralOrders
-from deleverage.cascade.worklist import Drive, visit
+from deleverage.cascade.worklist import Drive, visit, where_needed
 from deleverage.world import Layout
 
 
@@ -108,7 +107,8 @@ def fill_off_book(
         return part.put(sold, once(fill, part, sold))
 
     short = jnp.any(served < 1) | jnp.any(bought < 1)
-    sold = jax.lax.cond(
+    sold = where_needed(
+        drive,
         short,
         lambda: visit(drive, call.pledgers, fill_part, orders.sold),
         lambda: orders.sold,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -37,7 +36,7 @@ from deleverage.cascade.sales import sale_terms, with_open_routes
 from deleverage.cascade.settlement import settle
 from deleverage.cascade.thinning import realise, thin
 from deleverage.cascade.trading import executed, place_collateral_orders, place_perp_orders
-from deleverage.cascade.worklist import Drive
+from deleverage.cascade.worklist import Drive, where_needed
 from deleverage.policy import Policy
 from deleverage.state import Inputs, Markets, Orders, State
 from deleverage.world import Layout
@@ -206,7 +205,8 @@ def step(
     # 8 healing
     displacement, traded_price, closing_price = pressed, price, price
     if drive.feedback:
-        traded_price = jax.lax.cond(
+        traded_price = where_needed(
+            drive,
             sellers.any,
             lambda: market_prices(maps, fundamental, pressed),
             lambda: price,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -37,7 +36,7 @@ from deleverage.cascade.primitives import (
 )
 from deleverage.cascade.sales import SaleTerms, is_sellable, offered_prices
 from deleverage.cascade.top_up import top_up_cash
-from deleverage.cascade.worklist import Drive, visit
+from deleverage.cascade.worklist import Drive, visit, where_needed
 from deleverage.state import Accounts, Orders
 
 
@@ -227,6 +226,6 @@ def executed(
     unmoved = (jnp.zeros_like(price), price)
     if not drive.feedback:
         return unmoved
-    return jax.lax.cond(
-        sellers.any, lambda: books.execute(price, units), lambda: unmoved
+    return where_needed(
+        drive, sellers.any, lambda: books.execute(price, units), lambda: unmoved
     )

@@ -82,6 +82,21 @@ def visit(
     return jax.lax.while_loop(lambda state: state[0] < size, step, start)[1]
 
 
+def where_needed(
+    drive: Drive, needed: Array, work: Callable[[], Carry], idle: Callable[[], Carry]
+) -> Carry:
+    """What some column needs, or else what costs nothing.
+
+    Args:
+        drive: All at once: a branch would wait for the host to read the condition, so the work is
+            done in any case.
+        needed: Scalar bool.
+        work: Gives what `idle` gives, but for rounding, where it is not needed.
+        idle: Of no cost.
+    """
+    return jax.lax.cond(needed, work, idle) if drive.one_by_one else work()
+
+
 def when(
     drive: Drive, condition: Array, body: Callable[[Carry], Carry], carry: Carry
 ) -> Carry:

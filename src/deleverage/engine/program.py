@@ -35,6 +35,9 @@ from deleverage.world import Layout, World
 LEAST_DRAWDOWN = 1e-4
 """Exogenous drawdowns below this leave the amplification undefined."""
 
+LAST_PATH = np.uint32(2**32 - 1)
+"""No path has this id."""
+
 
 @eqx.filter_jit
 def simulate_tile(
@@ -47,7 +50,8 @@ def simulate_tile(
     dtype: Any,
     own: World | None = None,
     timeline: Timeline | None = None,
-    stop: Array | int = 2**32 - 1,
+    stop: Array | np.uint32 = LAST_PATH,
+    one_by_one: bool | None = None,
 ) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array], dict[str, Array]]:
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
@@ -63,6 +67,7 @@ def simulate_tile(
             are the run's all the same.
         timeline: Histograms to make (static).
         stop: Id of the first path that they leave out, uint32.
+        one_by_one: Whether cohorts are visited in a loop (static); None: on a CPU.
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
@@ -75,7 +80,8 @@ def simulate_tile(
         common = draw(own, seed, first_path, paths, dtype)  # streams of the run's, and further ones
         by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
         inputs = by_lane(own)
-    one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
+    if one_by_one is None:
+        one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
     counted = first_path + jnp.arange(paths, dtype=jnp.uint32) < stop
     outcomes, record, histograms = run_paths(
         world.layout, policy, inputs, watched, dtype, one_by_one, timeline, counted
