@@ -23,6 +23,8 @@ from deleverage.config.parts import (
 )
 from deleverage.config.scenario import Scenario
 from deleverage.config.timeline import build_timeline
+from deleverage.engine import LANES
+from deleverage.engine.block import block_paths
 from deleverage.engine.timeline import Timeline
 from deleverage.policy import Policy
 from deleverage.world import Layout, World
@@ -72,7 +74,8 @@ class Built:
     @property
     def tile_paths(self) -> int:
         """Paths of a compiled tile."""
-        return self.config.engine.tile_paths
+        given = self.config.engine.tile_paths
+        return block_paths(self.groups, LANES, self.dtype) if given is None else given
 
 
 def build(config: Config) -> Built:

@@ -56,7 +56,7 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
     variables = select_variables(config.results.variables)
     identity = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **config.identity()}))
     hashes = config.policy_hashes()
-    tile = int(config.engine.tile_paths)
+    tile = int(config.engine.tile_paths or built.tile_paths)
     block = _path_block(config, tile, labels, variables)
     adaptive = config.adaptive
     plan = Plan(
