@@ -445,6 +445,43 @@ def _about_paths(planned: Plan) -> str:
     return sentence(planned.stopping, planned.paths)
 
 
+@app.command("export-world")
+def export_world(
+    file: ConfigFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The file to write.")],
+    set_: Overrides = None,
+    paths: Paths = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what a config builds as one file that the kernel runs from with NumPy and JAX alone."""
+    from deleverage.config import build, load_config
+    from deleverage.engine.simulator import Group
+    from deleverage.engine.world_file import ExportedWorld, save_world
+
+    config = load_config(file, set_ or (), paths)
+    built = build(config)
+    exported = ExportedWorld(
+        name=config.name,
+        seed=built.seed,
+        dtype=built.dtype,
+        paths=config.most_paths,
+        policies=tuple(config.entries),
+        groups=tuple(Group(*group) for group in built.groups),
+    )
+    save_world(out, exported)
+    account = {
+        "file": out,
+        "bytes": out.stat().st_size,
+        "policies": len(exported.policies),
+        "programs": len(exported.groups),
+    }
+    if as_json:
+        _emit(account)
+        return
+    typer.echo(_pairs(account))
+    typer.echo(f"\nscripts/bench/gpu {out} runs it on a machine with a GPU")
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a config, for editors."""
