@@ -107,6 +107,24 @@ class Simulator:
         count = sum(len(group.members) for group in self._groups)
         raise ValueError(f"There is no policy number {policy}; there are {count}.")
 
+    def on_device(self, first: int) -> list[tuple[list[int], dict[str, jax.Array]]]:
+        """Outcomes of one tile under all policies, left on the device, perhaps yet to be computed.
+
+        Args:
+            first: Id of its first path, a multiple of the tile's paths.
+
+        Returns:
+            For each program: places of its lanes on the policy axis (lanes behind them are padding)
+            and outcomes by name, `[..., lane, path]`.
+        """
+        found = []
+        for group in self._groups:
+            for start in range(0, max(group.members) + 1, LANES):
+                lanes = [p for p in group.members if p in range(start, start + LANES)]
+                if lanes:
+                    found.append((lanes, self._start(group, lanes, first, (0, 0), SEEDS - 1)[0]))
+        return found
+
     def cost(self) -> dict[str, float]:
         """What XLA counts in the first program, for a tile of `columns` path-policies.
 
@@ -173,12 +191,18 @@ class Simulator:
         watched: tuple[int, int],
         stop: int = SEEDS - 1,
     ) -> tuple[dict[str, np.ndarray], ...]:
+        outcomes, coordinates, record, histograms = self._start(group, lanes, first, watched, stop)
+        return jax.device_get((outcomes, vars(coordinates), record, histograms))
+
+    def _start(
+        self, group: Group, lanes: list[int], first: int, watched: tuple[int, int], stop: int
+    ) -> tuple:
         with jax.enable_x64(self._dtype == "float64"):
             arguments = self._arguments(group, lanes, first, watched, stop)
             with self._compiling(group, arguments):
-                outcomes, coordinates, record, histograms = simulate_tile(*arguments)
+                found = simulate_tile(*arguments)
             self._compiled.add(id(group))
-            return jax.device_get((outcomes, vars(coordinates), record, histograms))
+            return found
 
     def _arguments(
         self, group: Group, lanes: list[int], first: int, watched: tuple[int, int], stop: int
