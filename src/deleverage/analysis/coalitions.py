@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from deleverage.analysis.quantities import position
+from deleverage.analysis.quantities import by_policy
 from deleverage.config.attribution import coalition_label
 from deleverage.errors import ConfigError
 
@@ -59,18 +59,8 @@ def of_dataset(
     selection: Mapping[str, object] | None = None,
 ) -> Game:
     """The game of a variable; dimensions left after the selection are summed over."""
-    x = outcomes[variable]
+    x = by_policy(outcomes[variable], selection or {})
     units = str(x.attrs.get("units", ""))
-    for dim, label in (selection or {}).items():
-        try:
-            x = x.isel({dim: position(x, dim, label)}, drop=True)
-        except KeyError:
-            allowed = ", ".join(str(one) for one in x[dim].values) if dim in x.coords else "none"
-            raise ConfigError(
-                f"{variable} has no {dim} {label!r}; allowed are {allowed}."
-            ) from None
-    extra = [dim for dim in x.dims if dim not in ("policy", "path")]
-    x = x.sum(extra, skipna=False) if extra else x
     labels = [coalition_label(causes, number) for number in range(2 ** len(causes))]
     present = [str(label) for label in x["policy"].values]
     lacking = [label for label in labels if label not in present]

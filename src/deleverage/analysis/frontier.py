@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from deleverage.analysis.batches import batched
 from deleverage.analysis.estimate import require_fraction, standard_normal_quantile
 from deleverage.analysis.measures import Measure, Tail
+from deleverage.analysis.quantities import by_policy
 from deleverage.analysis.tail import by_name
 from deleverage.errors import ConfigError
 
@@ -30,6 +31,7 @@ def frontier(
     above: float | None = None,
     below: float | None = None,
     level: float = 0.95,
+    selection: Mapping[str, object] | None = None,
 ) -> xr.Dataset:
     """The policies that none beats: no other has as little risk at as little of every cost.
 
@@ -39,7 +41,8 @@ def frontier(
 
     Args:
         outcomes: Outcomes of a run.
-        variable: Variable that risk is measured on; dimensions but `policy` and `path` are summed.
+        variable: Variable that risk is measured on; dimensions but `policy` and `path` are summed
+            after the selection.
         measure: Name of the measure, or a measure; low is good.
         q: Its level.
         costs: Variables with the dimension `policy` alone; low is good.
@@ -47,6 +50,7 @@ def frontier(
         above: Its threshold.
         below: Its threshold.
         level: Level of the intervals.
+        selection: Labels of the variable by dimension, such as `{"market": "exchange/USDe/spot"}`.
 
     Returns:
         Over `policy`: `risk` with `_standard_error`, `_lower`, `_upper`; each cost; `on_front` at
@@ -66,9 +70,8 @@ def frontier(
             raise ConfigError(
                 f"{name!r} is not stored in this run, only {', '.join(map(str, outcomes))}."
             )
-    x = outcomes[variable]
-    extra = [dim for dim in x.dims if dim not in ("policy", "path")]
-    found = batched(x.sum(extra, skipna=False) if extra else x, what)
+    x = by_policy(outcomes[variable], selection or {})
+    found = batched(x, what)
     amounts = []
     for name in costs:
         if outcomes[name].dims != ("policy",):

@@ -204,6 +204,24 @@ def position(x: xr.DataArray, dim: str, label: object) -> int:
     raise KeyError(label)
 
 
+def by_policy(x: xr.DataArray, selection: Mapping[str, object]) -> xr.DataArray:
+    """A variable at a selection, dims `policy` and `path`; what is left of others is summed.
+
+    Raises:
+        ConfigError: The variable has no such dimension, or no such label on it.
+    """
+    units = x.attrs.get("units")
+    for dim, label in selection.items():
+        try:
+            x = x.isel({dim: position(x, dim, label)}, drop=True)
+        except KeyError:
+            allowed = ", ".join(str(one) for one in x[dim].values) if dim in x.coords else "none"
+            raise ConfigError(f"{x.name} has no {dim} {label!r}; allowed are {allowed}.") from None
+    extra = [dim for dim in x.dims if dim not in ("policy", "path")]
+    x = x.sum(extra, skipna=False) if extra else x
+    return x.assign_attrs({"units": units} if units else {})
+
+
 def _troughs(dataset: xr.Dataset) -> list[Quantity]:
     return [
         Quantity(f"trough_price.{market}.{name}", ("trough_price",), what, {"market": market})

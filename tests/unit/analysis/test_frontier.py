@@ -74,6 +74,16 @@ def test_the_excess_has_the_error_of_the_paired_difference():
     assert (found.excess_standard_error.values[0], found.excess.values[0]) == (0.0, 0.0)
 
 
+def test_a_selection_takes_labels_before_the_rest_is_summed():
+    x = dataset([5.0, 6.0], [0, 1])
+    parts = xr.concat([x.bad_debt, 3 * x.bad_debt], xr.DataArray(["a", "b"], dims="venue"))
+    by_venue = x.assign(bad_debt=parts)
+    found = dl.frontier.frontier(by_venue, measure="mean", selection={"venue": "b"})
+    np.testing.assert_allclose(found.risk, [15, 18])
+    with pytest.raises(ConfigError, match="bad_debt has no venue 'c'; allowed are a, b"):
+        dl.frontier.frontier(by_venue, measure="mean", selection={"venue": "c"})
+
+
 def test_other_dimensions_are_summed_and_unknown_names_refused():
     x = dataset([5.0, 6.0], [0, 1])
     by_venue = x.assign(bad_debt=x.bad_debt.expand_dims(venue=2) / 2)
