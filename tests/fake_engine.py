@@ -37,6 +37,7 @@ class FakeConfig:
     backend: str = "cpu"
     seconds: float = 0.0
     fault: str = ""
+    search: Any = None
     rule: dict[str, Any] | None = None
 
     @property
@@ -131,11 +132,9 @@ class FakeSimulator:
             time.sleep(1000)
 
 
-def prepare(config: FakeConfig | Path) -> Prepared:
-    """The factory, for this process and for workers."""
-    if isinstance(config, Path):
-        config = FakeConfig(**json.loads(config.read_text()))
-    labels = {
+def labels_of(config: FakeConfig) -> dict[str, list[str]]:
+    """Labels of every dimension."""
+    return {
         "policy": list(config.policies),
         "asset": ["BTC", "USDe"],
         "venue": ["exchange", "others"],
@@ -145,6 +144,13 @@ def prepare(config: FakeConfig | Path) -> Prepared:
         "threshold": ["0.99", "0.95"],
         "cause": ["index", "margin"],
     }
+
+
+def prepare(config: FakeConfig | Path) -> Prepared:
+    """The factory, for this process and for workers."""
+    if isinstance(config, Path):
+        config = FakeConfig(**json.loads(config.read_text()))
+    labels = labels_of(config)
     count = len(config.policies)
     built = SimpleNamespace(
         labels=labels,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deleverage.analysis.summary import summary
     from deleverage.config import build, load_config
     from deleverage.results import open_run
+    from deleverage.search import search
     from deleverage.sweep import run, simulate
     from deleverage.sweep.replay import replay
 
@@ -27,6 +28,7 @@ __all__ = [
     "open_run",
     "replay",
     "run",
+    "search",
     "simulate",
     "summary",
     "systemic",
@@ -42,6 +44,7 @@ _HOMES = {
     "open_run": "deleverage.results",
     "replay": "deleverage.sweep.replay",
     "run": "deleverage.sweep",
+    "search": "deleverage.search",
     "simulate": "deleverage.sweep",
     "summary": "deleverage.analysis.summary",
     "systemic": "deleverage.analysis",

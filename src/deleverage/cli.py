@@ -46,6 +46,9 @@ Workers = Annotated[
 ]
 # as text: a path would make s3:/bucket of s3://bucket
 Out = Annotated[str, typer.Option(metavar="DIR", help="Where run directories are made.")]
+RiskFigure = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw risk against costs into this file.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 FAILED = 1
@@ -252,16 +255,12 @@ def attribute(
     as_json: AsJson = False,
 ) -> None:
     """Split measures over the causes that a config names."""
-    from importlib.util import find_spec
-
     from deleverage import sweep
     from deleverage.analysis.attribution_table import as_text, attribute, required
     from deleverage.config import load_config
-    from deleverage.errors import ConfigError
     from deleverage.results import open_run
 
-    if figure is not None and find_spec("matplotlib") is None:
-        raise ConfigError("--figure needs matplotlib; install deleverage[report].")
+    _require_matplotlib(figure)
     if target.is_dir():
         opened = open_run(target)
         wanted = opened.config.attribution
@@ -323,6 +322,16 @@ def replay(
         _emit({"run": opened.path, "policy": policy, "paths": made})
 
 
+def _require_matplotlib(figure: Path | None) -> None:
+    """Refuse a figure that could not be drawn, before anything is simulated for it."""
+    from importlib.util import find_spec
+
+    from deleverage.errors import ConfigError
+
+    if figure is not None and find_spec("matplotlib") is None:
+        raise ConfigError("--figure needs matplotlib; install deleverage[report].")
+
+
 def _figure_of_path(found: xr.Dataset, place: Path) -> Path | None:
     """A figure of a replayed path beside its dataset, where matplotlib is installed."""
     from importlib.util import find_spec
@@ -380,13 +389,19 @@ def frontier(
     variable: Annotated[str, typer.Option(help="What risk is measured on.")] = "bad_debt",
     measure: Annotated[str, typer.Option(help="Its measure.")] = "expected_shortfall",
     q: Annotated[float, typer.Option(help="Level of the measure.")] = 0.99,
+    figure: RiskFigure = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which policies no other beats on risk and on every cost."""
     from deleverage.analysis.frontier import COSTS, frontier
     from deleverage.results import open_run
 
+    _require_matplotlib(figure)
     found = frontier(open_run(folder).outcomes, variable, measure, q)
+    if figure is not None:
+        from deleverage.report import frontier_figure
+
+        frontier_figure(found).savefig(figure, dpi=150)
     numbers = ("risk", "risk_standard_error", *COSTS, "probability", "excess")
     rows = [
         {
@@ -402,6 +417,48 @@ def frontier(
         _emit({"variable": variable, "measure": measure, "q": q, "rows": rows})
         return
     typer.echo(_table(sorted(rows, key=lambda row: (not row["on_front"], row["risk"]))))
+
+
+@app.command()
+def search(
+    file: ConfigFile,
+    set_: Overrides = None,
+    paths: Paths = None,
+    workers: Workers = None,
+    out: Out = "runs",
+    figure: RiskFigure = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search the ranges of a config for policies that no other beats, or continue doing so."""
+    from deleverage.analysis.columns import with_error
+    from deleverage.config import load_config
+    from deleverage.search import search
+    from deleverage.search.answer import in_words, measured, table
+
+    _require_matplotlib(figure)
+    config = load_config(file, set_ or (), paths)
+    found = search(config, out, workers=workers)
+    if figure is not None:
+        from deleverage.report import frontier_figure
+
+        tried = measured(found.tried.outcomes, config.search)
+        frontier_figure(found.front, tried).savefig(figure, dpi=150)
+    rows = table(found.front)
+    if as_json:
+        _emit({"folder": found.folder, **found.front.attrs, "rows": rows})
+        return
+    costs = found.front.attrs["costs"]
+    shown = [
+        {name: row[name] for name in ("policy", "round", "on_front")}
+        | {
+            name: with_error(row[name], row[f"{name}_standard_error"])
+            for name in ("searched_risk", "risk")
+        }
+        | {name: row[name] for name in (*costs, "probability", "dominated_by")}
+        for row in rows
+    ]
+    typer.echo(_table(shown))
+    typer.echo(f"\n{in_words(found.front)}\nfolder: {found.folder}")
 
 
 def _keep_summary(opened: Run) -> xr.Dataset:

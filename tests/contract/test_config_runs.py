@@ -15,7 +15,7 @@ from deleverage.sweep import simulate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUESTIONS = sorted(CONFIGS.glob("*.yaml"))
-COMPILES_LONG = {"attribution", "frontier"}  # several programs of the size of oct10
+COMPILES_LONG = {"attribution", "frontier", "search"}  # several programs of the size of oct10
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,9 @@ COMPILES_LONG = {"attribution", "frontier"}  # several programs of the size of o
 )
 def test_a_config_runs(path):
     config = load_config(path, ("time.steps=2", "results.variables=all"), paths=4)
+    if config.search is not None:
+        points = {f"point {i}": point for i, point in enumerate(config.search.first_points()[:4])}
+        config = config.trying(points, config.name, config.paths, config.seed)
     ds = simulate(config)
     assert ds.sizes["policy"] == len(config.entries)
     assert ds.sizes["path"] == 4

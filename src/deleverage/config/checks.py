@@ -18,7 +18,9 @@ from deleverage.config.replay import log_series
 from deleverage.config.rules import PRODUCTS, IndexRule, IndexTerms
 from deleverage.config.sales import check_sales
 from deleverage.config.scenario import Numeraire, Pegged, Scenario
+from deleverage.config.search import Search
 from deleverage.config.source import Key
+from deleverage.config.sweep import label_of
 from deleverage.config.timeline import steps_between
 
 SLOTS = 3
@@ -64,6 +66,8 @@ class Checker:
             self._policy(entry, key)
             if entry.scenario.parts:
                 self._override(label, (*key, "scenario"))
+        if self.config.search is not None:
+            self._search(self.config.search)
         time, timeline = self.config.time, self.config.results.timeline
         if timeline is not None and steps_between(timeline, time) is None:
             self.refuse(
@@ -75,6 +79,18 @@ class Checker:
         if self.config.results.markets != "all":
             for number, market in enumerate(self.config.results.markets):
                 self.known(market, self.names.markets, ("results", "markets", number), "market")
+
+    def _search(self, search: Search) -> None:
+        """The policies at both ends of all ranges: if they fit, so does what lies between."""
+        rows = [
+            {lever: span.at(end) for lever, span in search.levers.items()} for end in (0.0, 1.0)
+        ]
+        ends = {label_of(row): row for row in rows}
+        for label in ends:
+            if label in self.config.policies:
+                self.refuse(("policies", label), f"the label '{label}'", "other labels", "rename")
+        config = self.config
+        check(config.trying(ends, config.name, config.paths, config.seed))
 
     def _scenario(self, published: Iterable[IndexKey] = ()) -> None:
         self._assets()
@@ -285,9 +301,7 @@ class Checker:
             if glitch.asset is not None:
                 self.known(glitch.asset, indices, (*key, "glitches", number, "asset"), "index")
         for number, sale in enumerate(shocks.sales):
-            self.known(
-                sale.market, self.names.markets, (*key, "sales", number, "market"), "market"
-            )
+            self.known(sale.market, self.names.markets, (*key, "sales", number, "market"), "market")
         assets = self.scenario.assets.values()
         moved = any(isinstance(a, Pegged) or getattr(a, "arbitrage", None) for a in assets)
         if shocks.congestions and not moved:

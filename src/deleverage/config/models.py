@@ -25,6 +25,7 @@ from deleverage.config.paths import AdaptivePaths, PathCount, Paths
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import PositiveDuration, choice, conflict, refusal, whole
 from deleverage.config.scenario import Scenario
+from deleverage.config.search import Search, policies_of
 from deleverage.config.sentences import refuse
 from deleverage.config.source import Key, Source, lay_over
 from deleverage.config.sweep import Sweep, expand
@@ -107,11 +108,23 @@ class Config(Model):
     policies: dict[str, PolicySpec]
     sweep: Sweep | None = None
     attribution: Attribution | None = None
+    search: Search | None = None
     sampling: Sampling = Sampling()
     results: Results = Results()
     engine: Engine = Engine()
 
     _source: Source = PrivateAttr(default_factory=lambda: Source({}))
+    _tried: frozenset[str] = PrivateAttr(default_factory=frozenset)  # labels of a search's points
+
+    @model_validator(mode="after")
+    def _one_axis(self) -> Config:
+        if self.search is not None and (self.sweep or self.attribution):
+            raise conflict(
+                f"a search beside {'a sweep' if self.sweep else 'an attribution'}",
+                "one of them, as a search makes the policies that it tries",
+                "remove one of the two",
+            )
+        return self
 
     @property
     def source(self) -> Source:
@@ -145,6 +158,8 @@ class Config(Model):
 
     def key_of(self, label: str) -> Key:
         """Where an entry of the policy axis was written."""
+        if label in self._tried:
+            return ("search", "levers")
         if label in self.policies:
             return ("policies", label)
         if label in self._coalitions:
@@ -186,6 +201,28 @@ class Config(Model):
             variants[label] = variant
         return variants
 
+    def trying(
+        self, points: Mapping[str, Mapping[str, Any]], name: str, paths: PathCount, seed: int
+    ) -> Config:
+        """The run of a search that puts points to the scenario, beside the listed policies.
+
+        Args:
+            points: By label, a value for every lever, as written.
+            name: Name of the run.
+            paths: Its paths, or the rule that decides on them.
+            seed: Its seed.
+
+        Raises:
+            ConfigError: A lever does not exist, or a value is not allowed.
+        """
+        policies = self.policies | policies_of(points, self._source)
+        own = {"policies": policies, "name": name, "paths": paths, "seed": seed, "search": None}
+        made = self.model_copy(update=own)
+        for cached in ("entries", "_coalitions", "_variants"):
+            made.__dict__.pop(cached, None)
+        made._tried = frozenset(points)
+        return made
+
     def resolved_yaml(self) -> str:
         """The config with its includes, overrides and defaults written out; it can be loaded."""
         from ruamel.yaml import YAML
@@ -202,7 +239,8 @@ class Config(Model):
 
     def identity(self) -> dict[str, Any]:
         """What a run directory stands for: all but the number of paths and the other policies."""
-        values = self.model_dump(mode="json", exclude={"paths", "policies", "sweep", "attribution"})
+        axis = {"paths", "policies", "sweep", "attribution", "search"}
+        values = self.model_dump(mode="json", exclude=axis)
         # a series is what it says, wherever it lies
         (values["scenario"]["shocks"]["replay"] or {}).pop("file", None)
         return values | {"baseline": _plain(self.policies["baseline"])}

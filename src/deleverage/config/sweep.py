@@ -24,19 +24,19 @@ DIGITS = 4
 """Significant digits of a Sobol point; what the label shows is what is simulated."""
 
 
-def _dotted(value: Any) -> Any:
+def dotted_levers(value: Any) -> Any:
     """Nested levers as dotted ones, so that `--set sweep.grid.a.b=[1, 2]` reaches them."""
     if not isinstance(value, dict):
         return value
     flat: dict[str, Any] = {}
     for name, child in value.items():
-        inner = _dotted(child) if isinstance(child, dict) else None
+        inner = dotted_levers(child) if isinstance(child, dict) else None
         within = {"": child} if inner is None else inner
         flat.update({f"{name}.{rest}" if rest else name: one for rest, one in within.items()})
     return flat
 
 
-Lists = Annotated[dict[str, tuple[Any, ...]], BeforeValidator(_dotted)]
+Lists = Annotated[dict[str, tuple[Any, ...]], BeforeValidator(dotted_levers)]
 
 
 class Range(Model):
@@ -45,6 +45,16 @@ class Range(Model):
     low: float
     high: float
     unit: str
+
+    def at(self, share: float) -> Any:
+        """The value at a share of the way from low to high, as one would write it."""
+        rounded = float(f"{self.low + share * (self.high - self.low):.{DIGITS}g}")
+        return f"{rounded:g}{self.unit}" if self.unit else rounded
+
+    def share_of(self, written: Any) -> float:
+        """How far along a written value lies: 0 at low, 1 at high."""
+        number = float(str(written).removesuffix(self.unit))
+        return (number - self.low) / (self.high - self.low)
 
 
 def _range(value: Any) -> Any:
@@ -85,29 +95,32 @@ def _point_count(value: Any) -> Any:
     return value
 
 
+Ranges = Annotated[dict[str, Span], BeforeValidator(dotted_levers)]
+PointCount = Annotated[int, BeforeValidator(_point_count)]
+
+
 class Sobol(Model):
     """Scrambled Sobol points; twice the count keeps the points of the half."""
 
-    ranges: Annotated[dict[str, Span], BeforeValidator(_dotted)]
-    count: Annotated[int, BeforeValidator(_point_count)]
+    ranges: Ranges
+    count: PointCount
     seed: Annotated[int, whole("a whole number in [0, 2^32)", low=0, high=2**32 - 1)] = 0
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The points, each a value for every lever."""
-        from scipy.stats import qmc
-
-        sampler = qmc.Sobol(len(self.ranges), scramble=True, rng=self.seed)
-        points = sampler.random_base2(self.count.bit_length() - 1)
-        for point in points:
-            yield {
-                lever: _written(span.low + share * (span.high - span.low), span.unit)
-                for (lever, span), share in zip(self.ranges.items(), point.tolist(), strict=True)
-            }
+        return sobol_points(self.ranges, self.count, self.seed)
 
 
-def _written(number: float, unit: str) -> Any:
-    rounded = float(f"{number:.{DIGITS}g}")
-    return f"{rounded:g}{unit}" if unit else rounded
+def sobol_points(ranges: Mapping[str, Range], count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Scrambled Sobol points of some ranges, a power of two of them, as one would write them."""
+    from scipy.stats import qmc
+
+    sampler = qmc.Sobol(len(ranges), scramble=True, rng=seed)
+    for point in sampler.random_base2(count.bit_length() - 1).tolist():
+        yield {
+            lever: span.at(share)
+            for (lever, span), share in zip(ranges.items(), point, strict=True)
+        }
 
 
 class Sweep(Model):
@@ -158,7 +171,7 @@ def expand(sweep: Sweep, listed: Mapping[str, PolicySpec], source: Source) -> di
     """
     made: dict[str, PolicySpec] = {}
     for row in sweep.rows():
-        label = ",".join(f"{lever}={_shown(value)}" for lever, value in row.items())
+        label = label_of(row)
         if label in listed or label in made:
             came = f"the entry '{label}' exists already"
             source.refuse(("sweep",), came, "each entry once", "remove one of the two")
@@ -174,11 +187,21 @@ def keys_of(sweep: Sweep, source: Source) -> dict[str, Key]:
     parts: dict[Key, Iterable[str]] = {("sweep", "grid"): sweep.grid, ("sweep", "zip"): sweep.zip}
     if sweep.sobol is not None:
         parts["sweep", "sobol", "ranges"] = sweep.sobol.ranges
+    return written_at(parts, source)
+
+
+def written_at(parts: Mapping[Key, Iterable[str]], source: Source) -> dict[str, Key]:
+    """The key path of each lever, by the part of the config that lists it."""
     return {
         lever: (*part, lever) if (*part, lever) in source.places else (*part, *lever.split("."))
         for part, levers in parts.items()
         for lever in levers
     }
+
+
+def label_of(row: Mapping[str, Any]) -> str:
+    """The label of an entry that is made from levers."""
+    return ",".join(f"{lever}={_shown(value)}" for lever, value in row.items())
 
 
 def _shown(value: Any) -> str:

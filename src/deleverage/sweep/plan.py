@@ -52,6 +52,11 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
             fit.
         RunError: A unit would not own whole chunks.
     """
+    if config.search is not None:
+        raise ConfigError(
+            "search: the config searches its policies, which `deleverage search` does; a run "
+            "simulates those it lists, so leave the key `search` out of it."
+        )
     labels, select = _labels(config, built)
     variables = select_variables(config.results.variables)
     identity = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **config.identity()}))

@@ -1,0 +1,153 @@
+"""What a search found, on the draws that chose it and on fresh ones."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deleverage.analysis.batches import batched
+from deleverage.analysis.estimate import ThinTailWarning, standard_normal_quantile
+from deleverage.analysis.frontier import frontier
+from deleverage.analysis.quantities import by_policy
+from deleverage.analysis.tail import by_name
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from deleverage.config.search import Search
+    from deleverage.search.ledger import Ledger
+
+BASELINE = "baseline"
+NUMBERS = ("", "_standard_error", "_lower", "_upper")
+
+
+def measured(outcomes: xr.Dataset, wanted: Search) -> xr.Dataset:
+    """Risk and costs of all policies of a run, and the front among them; see `frontier`."""
+    risk = wanted.risk
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ThinTailWarning)  # `thin_tail` says so
+        return frontier(
+            outcomes,
+            risk.variable,
+            risk.measure,
+            risk.q,
+            wanted.costs,
+            risk.tail,
+            risk.above,
+            risk.below,
+            selection=risk.selection,
+        )
+
+
+def answer(tried: xr.Dataset, fresh: xr.Dataset, wanted: Search, ledger: Ledger) -> xr.Dataset:
+    """The policies of the fresh run: what `frontier` says of them there, and the search before.
+
+    Args:
+        tried: Outcomes of all policies that were tried.
+        fresh: Outcomes of the front and of the listed policies, on other draws.
+        wanted: What was searched.
+        ledger: The points tried.
+
+    Returns:
+        What `frontier` returns of the fresh run, over `policy`, and of the draws that chose:
+        `searched_risk` with error and interval, `searched_on_front`; `flattery`, the fresh risk
+        less that one, whose error is that of independent samples; `round` in which it was tried,
+        -1 for listed policies; the levers as coordinates. In `attrs` the mean flattery of the
+        front with its error, and how many policies were tried on how many paths.
+    """
+    then, now = measured(tried, wanted), measured(fresh, wanted)
+    labels = [str(label) for label in now.policy.values]
+    place = [then.policy.values.tolist().index(label) for label in labels]
+    own = then.isel(policy=place)
+    half = standard_normal_quantile(now.attrs["level"])
+    change = now.risk.values - own.risk.values
+    error = np.hypot(now.risk_standard_error.values, own.risk_standard_error.values)
+    added = {
+        "searched_on_front": ("policy", own.on_front.values),
+        "round": ("policy", np.array([ledger.round_of.get(label, -1) for label in labels])),
+    }
+    for end, number in zip(
+        NUMBERS, (change, error, change - half * error, change + half * error), strict=True
+    ):
+        added[f"searched_risk{end}"] = ("policy", own[f"risk{end}"].values, own.risk.attrs)
+        added[f"flattery{end}"] = ("policy", number, own.risk.attrs)
+    chosen = [label for label, front in zip(labels, own.on_front.values, strict=True) if front]
+    flattery = _mean_flattery(tried, fresh, wanted, chosen)
+    levers = {
+        name: ("policy", tried[name].values[place])
+        for name in wanted.levers
+        if name in tried.coords
+    }
+    notes = {
+        **flattery,
+        "tried": len(ledger.points),
+        "rounds": len(ledger.rounds),
+        "searched_paths": then.attrs["paths"],
+        "fresh_paths": now.attrs["paths"],
+    }
+    return now.assign(added).assign_coords(levers).assign_attrs(notes)
+
+
+def _mean_flattery(
+    tried: xr.Dataset, fresh: xr.Dataset, wanted: Search, chosen: list[str]
+) -> dict[str, float]:
+    """Mean over the front of fresh less searched risk, also less that of the baseline.
+
+    Within each run the draws are common, so what shifts all policies alike is in the baseline too.
+    """
+    risk = wanted.risk
+    what = by_name(risk.measure, risk.q, risk.tail, risk.above, risk.below)
+    means, errors = [], []
+    for outcomes in (fresh, tried):
+        labels = [str(label) for label in outcomes.policy.values]
+        rows = outcomes.isel(policy=[labels.index(label) for label in (*chosen, BASELINE)])
+        of_all = batched(by_policy(rows[risk.variable], risk.selection), what)
+        mean = np.append(np.full(len(chosen), 1.0 / len(chosen)), 0.0)
+        value, error = of_all.combined(np.stack([mean, mean - np.eye(len(mean))[-1]]))
+        means.append(value)
+        errors.append(error)
+    names = ("mean_flattery", "flattery_beyond_baseline")
+    found = {}
+    for name, value, error in zip(names, means[0] - means[1], np.hypot(*errors), strict=True):
+        found |= {name: float(value), f"{name}_standard_error": float(error)}
+    return found
+
+
+def table(front: xr.Dataset) -> list[dict[str, Any]]:
+    """Rows of an answer for JSON: the front by rising risk, then those beaten."""
+    names = [str(name) for name in front.data_vars]
+    levers = [str(name) for name in front.coords if name != "policy"]
+    rows = [
+        {"policy": str(label)}
+        | {name: _number(front[name].values[i].item()) for name in names}
+        | {"levers": {name: _number(front[name].values[i].item()) for name in levers}}
+        for i, label in enumerate(front.policy.values)
+    ]
+    return sorted(rows, key=lambda row: (not row["on_front"], row["risk"] or 0.0))
+
+
+def _number(value: Any) -> Any:
+    """What JSON knows: None for a lever that is as in the scenario, or what is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def in_words(front: xr.Dataset) -> str:
+    """How much was tried, and how far what was chosen is flattered by the draws that chose it."""
+    notes = front.attrs
+    chosen = int(front.searched_on_front.sum())
+    stay = int((front.searched_on_front & front.on_front).sum())
+    unit = front.risk.attrs.get("units", "")
+    mean, beyond = (
+        f"{notes[name]:+,.4g} ± {notes[f'{name}_standard_error']:,.2g}"
+        for name in ("mean_flattery", "flattery_beyond_baseline")
+    )
+    return (
+        f"{notes['tried']:,} policies tried in {notes['rounds']} rounds of "
+        f"{notes['searched_paths']:,} paths each; {chosen} on the front, {stay} of them also on "
+        f"{notes['fresh_paths']:,} fresh paths.\nFrom the draws that chose it to fresh ones the "
+        f"front's mean risk changes by {mean}{f' {unit}' if unit else ''}, by {beyond} beside the "
+        "baseline: what choosing the best of many flatters."
+    )
