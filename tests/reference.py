@@ -1,9 +1,9 @@
 """The oracle: the whole cascade as plain functions on float64 arrays and scalar loops.
 
 Written from MODEL.md alone, one small function a stage, one path and one policy at a time:
-`reference_shocks`, `_margin`, `_trading`, `_bankruptcies` and `_outcomes` hold the stages, this
-file the step and the blocks of paths. Numba compiles all of it unchanged: `compiled()` gives the
-public functions on top of compiled ones.
+`reference_shocks`, `_margin`, `_trading`, `_bankruptcies`, `_vault` and `_outcomes` hold the
+stages, this file the step and the blocks of paths. Numba compiles all of it unchanged: `compiled()`
+gives the public functions on top of compiled ones.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import reference_margin
 import reference_outcomes
 import reference_shocks
 import reference_trading
+import reference_vault
 from reference_bankruptcies import settle_bankruptcies
 from reference_curves import depths_at
 from reference_issuer import backing_left, hedge_worth, holders_run, settle_hedges, tell_news
@@ -62,6 +63,7 @@ from reference_trading import (
     trade,
     watch_index,
 )
+from reference_vault import order_of_vaults, work_off
 from reference_world import (
     History,
     Maps,
@@ -82,6 +84,7 @@ STAGES = (
     reference_curves,
     reference_issuer,
     reference_trading,
+    reference_vault,
     reference_bankruptcies,
     reference_outcomes,
 )
@@ -155,6 +158,7 @@ def liquidate(
                 history.position_sold[t, :, b, k] = perp_orders(
                     maps, rules, state, index, mark, equity[b, k], maintenance[b, k], b, k
                 )
+    order_of_vaults(maps, rules, state, history.vault_sold[t])
     fill_perps(maps, rules, state, history, t, feedback)
     for b in range(books):
         for k in range(buckets):
@@ -162,14 +166,16 @@ def liquidate(
                 if maps.perps[b, j] >= 0:
                     units = history.position_sold[t, j, b, k] * rules.position[j, b, k]
                     sold[maps.perps[b, j]] += units
+    vaults = history.vault_sold[t]
     for m in range(price.shape[0]):
         if maps.market_is_perp[m]:
-            sold[m] += others[m]
+            sold[m] += others[m] + vaults[m]
     trade(maps, rules, state, price, liquidity, sold, feedback, True, average)
     for m in range(price.shape[0]):
         if maps.market_is_perp[m]:
-            state.maker_units[m] += others[m]
-            state.maker_cash[m] -= others[m] * average[m]
+            state.maker_units[m] += others[m] + vaults[m]
+            state.maker_cash[m] -= (others[m] + vaults[m]) * average[m]
+    work_off(maps, state, vaults, average)
 
     gate_open, log_fundamental = history.gate_open[t], history.log_fundamental[t]
     nothing_missing = np.ones(price.shape[0])
@@ -287,6 +293,8 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     history.fund[t] = state.fund
     history.maker_units[t] = state.maker_units
     history.maker_cash[t] = state.maker_cash
+    history.vault_units[t] = state.vault_units
+    history.vault_cash[t] = state.vault_cash
 
 
 def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
@@ -325,6 +333,8 @@ def starting_state(maps: Maps, rules: Rules, feedback: float) -> State:
         rules.reserve.copy(),
         rules.free_float.copy(),
         np.zeros(maps.pegged.shape[0]),
+        np.zeros(markets),
+        np.zeros(rules.fund.shape[0]),
     )
     at_par = np.zeros(maps.is_pegged.shape[0])
     state.hedge[:] = hedge_worth(
@@ -385,6 +395,7 @@ def empty_history(maps: Maps, rules: Rules, series: Series) -> History:
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
         np.zeros((steps, entries)),
         np.full(steps, np.inf),
         np.zeros((steps, slots, books)),
@@ -396,6 +407,8 @@ def empty_history(maps: Maps, rules: Rules, series: Series) -> History:
         np.zeros((steps, books, buckets)),
         np.zeros((steps, books, buckets)),
         np.zeros((steps, books, buckets)),
+        np.zeros((steps, venues)),
+        np.zeros((steps, venues)),
         np.zeros((steps, venues)),
         np.zeros((steps, venues)),
         np.zeros((steps, venues)),
@@ -413,6 +426,8 @@ def empty_history(maps: Maps, rules: Rules, series: Series) -> History:
         np.zeros((steps, venues)),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),
+        np.zeros((steps, markets)),
+        np.zeros((steps, venues)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The oracle's bankruptcies: MODEL.md section 2.9, fund, deleveraging, sharing, sweep."""
+"""The oracle's bankruptcies: MODEL.md section 2.9, fund, vault, deleveraging, sharing, sweep."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from reference_margin import (
     sale_prices,
     unrealised_profit,
 )
+from reference_vault import fill_vaults
 from reference_world import History, Maps, Rules, State
 
 TIE = 1e-4  # relative difference below which two ranks of a queue are the same
@@ -49,17 +50,19 @@ def close_bankrupts(
     rules: Rules,
     state: State,
     uncovered: np.ndarray,
+    left: np.ndarray,
     deficit: np.ndarray,
     price: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Closes the uncovered share of wiped-out perps; pools contracts and losses [M, side].
+    """Closes what fund and vault leave of wiped-out perps; pools contracts and losses [M, side].
 
-    Side 0 holds bankrupt longs, side 1 bankrupt shorts.
+    `uncovered` is the share of a deficit that is left [V], `left` that of the contracts still in
+    the account [V]. Side 0 holds bankrupt longs, side 1 bankrupt shorts.
     """
     contracts = np.zeros((price.shape[0], 2))
     loss = np.zeros((price.shape[0], 2))
     for b in range(deficit.shape[0]):
-        share = uncovered[maps.book_venue[b]]
+        charged, share = uncovered[maps.book_venue[b]], left[maps.book_venue[b]]
         if rules.adl[maps.book_venue[b]] == 0.0:
             continue
         for k in range(deficit.shape[1]):
@@ -80,7 +83,7 @@ def close_bankrupts(
                 units = state.position_left[j, b, k] * abs(rules.position[j, b, k])
                 side = 0 if rules.position[j, b, k] > 0.0 else 1
                 contracts[market, side] += share * units
-                loss[market, side] += share * deficit[b, k] * units * price[market] / notional
+                loss[market, side] += charged * deficit[b, k] * units * price[market] / notional
                 state.position_left[j, b, k] *= 1.0 - share
     return contracts, loss
 
@@ -311,7 +314,7 @@ def socialise(
 
 
 def settle_bankruptcies(maps: Maps, rules: Rules, state: State, history: History, t: int) -> None:
-    """Fund, then deleveraging, then all accounts, then the venue itself; and the sweep."""
+    """Fund, vault, deleveraging, all accounts, the venue itself, in this order; and the sweep."""
     due, price = history.due[t], history.price_after[t]
     deficit, charge, equity = (
         history.deficit[t],
@@ -335,7 +338,15 @@ def settle_bankruptcies(maps: Maps, rules: Rules, state: State, history: History
                 state.cash[b, k] += deficit[b, k]
                 state.taken_over[b, k] = True
                 rest[maps.book_venue[b]] += uncovered[maps.book_venue[b]] * deficit[b, k]
-    contracts, loss = close_bankrupts(maps, rules, state, uncovered, deficit, price)
+    paid, taken = history.vault_paid[t], history.vault_taken[t]
+    served = fill_vaults(maps, rules, state, uncovered, deficit, price, paid, taken)
+    left = np.zeros(venues)
+    for v in range(venues):
+        share = uncovered[v] * served[v]
+        uncovered[v] *= 1.0 - served[v]
+        left[v] = uncovered[v] / (1.0 - share) if share < 1.0 else 0.0
+        rest[v] -= paid[v]
+    contracts, loss = close_bankrupts(maps, rules, state, uncovered, left, deficit, price)
     history.queue_gap[t] = deleverage(
         maps,
         rules,

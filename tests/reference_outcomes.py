@@ -7,6 +7,7 @@ import math
 import numpy as np
 from reference_curves import kink_gap
 from reference_margin import routes
+from reference_vault import vault_gains
 from reference_world import BOOKS, History, Maps, Outcomes, Rules
 
 DUST = 1e-6
@@ -416,6 +417,11 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         collateral_sold,
         history.deficit.sum(),
         history.insurance_drawn.sum(),
+        history.vault_paid.sum(),
+        history.vault_taken.sum(axis=0),
+        -vault_gains(
+            maps, history.vault_units[-1], history.vault_cash[-1], history.price_after[-1]
+        ),
         history.adl_loss.sum(),
         history.socialised_loss.sum(),
         history.unabsorbed_loss.sum(),

@@ -381,13 +381,15 @@ def fill_perps(
     """Leaves perp orders beyond the end of a measured book unfilled, pro rata."""
     others = history.others_sold[t]
     others[:] = history.sales[t]
+    vaults = history.vault_sold[t]
     if feedback == 0.0:
         return
     orders, liquidity = history.position_sold[t], history.liquidity[t]
     for m in range(liquidity.shape[0]):
         if not maps.market_is_perp[m]:
             continue
-        sold, bought = others[m], 0.0
+        sold = others[m] + max(vaults[m], 0.0)
+        bought = max(-vaults[m], 0.0)
         for j in range(orders.shape[0]):
             for b in range(orders.shape[1]):
                 if maps.perps[b, j] == m:
@@ -401,6 +403,7 @@ def fill_perps(
         if min(sells, buys) < 1.0:
             history.is_unfilled[t] = 1.0
         others[m] *= sells
+        vaults[m] *= sells if vaults[m] > 0.0 else buys
         for j in range(orders.shape[0]):
             for b in range(orders.shape[1]):
                 if maps.perps[b, j] == m:

@@ -136,6 +136,8 @@ class Rules(NamedTuple):
     free_float: np.ndarray  # [pegged]
     run_rate: np.ndarray  # [pegged]
     run_tolerance: np.ndarray  # [pegged]
+    vault_capacity: np.ndarray  # [V] 0: no vault
+    vault_half_life: np.ndarray  # [V]
     feed_cap: np.ndarray  # [M]
     due_at_start: float
 
@@ -316,7 +318,8 @@ def rules_of(policies: Any, policy: int) -> Rules:
     sales = policies.sales
     issuer, issuers = policies.issuer, healing.redemption_capacity.shape[0]
     breakers, apart = policies.breakers, policies.kept_apart
-    haircuts = policies.haircuts
+    haircuts, vault = policies.haircuts, policies.vault
+    venues = policies.backstop.fund.shape[0]
     return Rules(
         position=floats(books.position[..., policy]),
         entry=floats(books.entry[..., 0, policy]),
@@ -378,6 +381,8 @@ def rules_of(policies: Any, policy: int) -> Rules:
         free_float=given(issuer and issuer.free_float, policy, issuers, fill=0.0),
         run_rate=given(issuer and issuer.run_rate, policy, issuers, fill=0.0),
         run_tolerance=given(issuer and issuer.run_tolerance, policy, issuers, fill=0.0),
+        vault_capacity=given(vault and vault.capacity, policy, venues, fill=0.0),
+        vault_half_life=given(vault and vault.half_life, policy, venues),
         feed_cap=floats(policies.reporting.feed_cap[..., policy]),
         due_at_start=float(policies.reporting.due_at_start[policy]),
     )
@@ -483,6 +488,8 @@ class State(NamedTuple):
     reserve: np.ndarray  # [pegged]
     free_float: np.ndarray  # [pegged]
     hedge: np.ndarray  # [pegged] worth of issuers' hedges
+    vault_units: np.ndarray  # [M] contracts that venues' vaults hold
+    vault_cash: np.ndarray  # [V] paid in less paid out
 
 
 class History(NamedTuple):
@@ -524,6 +531,7 @@ class History(NamedTuple):
     top_up: np.ndarray  # [T, B, K] stage 5
     position_sold: np.ndarray  # [T, Jp, B, K] stage 6, fraction of the starting position
     collateral_sold: np.ndarray  # [T, Jc, B, K]
+    vault_sold: np.ndarray  # [T, M] contracts that vaults work off, bought < 0
     sold: np.ndarray  # [T, M] net units Q
     displacement_impact: np.ndarray  # [T, M] y after stage 7
     price_impact: np.ndarray  # [T, M] price after stage 7
@@ -541,6 +549,8 @@ class History(NamedTuple):
     adl_charge: np.ndarray  # [T, B, K] loss taken as a winner
     socialised_charge: np.ndarray  # [T, B, K]
     insurance_drawn: np.ndarray  # [T, V]
+    vault_paid: np.ndarray  # [T, V] deficits of what vaults took over
+    vault_taken: np.ndarray  # [T, V] its notional
     adl_loss: np.ndarray  # [T, V] of cohorts and market makers
     adl_notional: np.ndarray  # [T, V]
     adl_overshoot_contracts: np.ndarray  # [T, V]
@@ -557,6 +567,8 @@ class History(NamedTuple):
     fund: np.ndarray  # [T, V]
     maker_units: np.ndarray  # [T, M]
     maker_cash: np.ndarray  # [T, M]
+    vault_units: np.ndarray  # [T, M]
+    vault_cash: np.ndarray  # [T, V]
 
 
 class Outcomes(NamedTuple):
@@ -573,6 +585,9 @@ class Outcomes(NamedTuple):
     collateral_sold: np.ndarray  # [A]
     bad_debt: float
     insurance_drawn: float
+    vault_paid: float
+    vault_taken: np.ndarray  # [V]
+    vault_loss: np.ndarray  # [V]
     adl_loss: float
     socialised_loss: float
     unabsorbed_loss: float

@@ -25,6 +25,7 @@ from deleverage.policy import (
     SaleRules,
     ThinningRules,
     TopUpRules,
+    VaultRules,
 )
 from deleverage.shocks.laws import student_t_coefficients
 from deleverage.state import Draws
@@ -723,6 +724,15 @@ def full_failures(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def full_vaults(rng: np.random.Generator, policies: int) -> VaultRules:
+    """Vaults that take all, some or nothing, and work it off at once, slowly or not at all."""
+    shape = (len(FULL_LAYOUT.venues), policies)
+    return VaultRules(
+        capacity=rng.choice([0.0, 20.0, 400.0], shape) * rng.uniform(0.5, 1.5, shape),
+        half_life=rng.choice([0.3, 3.0, NEVER], shape),
+    )
+
+
 def full_world(
     seed: int, policies: int = 3, law: str = "generalised_pareto"
 ) -> tuple[World, Policy]:
@@ -766,6 +776,7 @@ def full_world(
         ),
         issuer=issuer,
         kept_apart=KeptApart(kept_apart),
+        vault=full_vaults(np.random.default_rng([seed, policies, 3]), policies),
     )
     return world, with_more_books(with_dynamic_haircuts(rng, policy))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from machine import NO_COMPILER, compiler
-from numba_program import FAILURES
+from numba_program import LEFT_OUT
 from reference_world import INDEX, LAST, Maps, Outcomes, Rules, Shocks
 
 HERE = Path(__file__).parent
@@ -187,7 +187,7 @@ def _outcome_shapes(maps: Maps, rules: Rules, venues: int) -> dict[str, tuple[in
         "depeg_minutes": (len(maps.peg_markets), len(maps.thresholds)),
         "wrongful_liquidations": (2,),
     }
-    names = [n for n in Outcomes._fields if not n.endswith("branch_gap") and n not in FAILURES]
+    names = [n for n in Outcomes._fields if not n.endswith("branch_gap") and n not in LEFT_OUT]
     found = {name: shapes.get(name, ()) for name in names}
     paired = {"reproduction_number": (), "exogenous_liquidations": ()}
     return found | {"amplification": (markets,)} | paired

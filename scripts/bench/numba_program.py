@@ -241,6 +241,9 @@ def outcomes_of(maps: Maps, rules: Rules, series: Series, feedback: float) -> Ou
         sums.collateral_sold,
         losses[0],
         losses[1],
+        0.0,
+        np.zeros(rules.fund.shape[0]),
+        np.zeros(rules.fund.shape[0]),
         losses[2],
         losses[3],
         losses[4],
@@ -278,8 +281,11 @@ INLINED = {
 a hundred of them; inlined, these cost nothing."""
 
 OWN = (no_sums, observe_cohorts, observe_markets, observe_end, series_at, outcomes_of)
-FAILURES = {"outage_start", "outage_length", "halted_minutes"}
-"""Of venues: given from outside in the default kinds, not an outcome of them."""
+LEFT_OUT = {
+    *("outage_start", "outage_length", "halted_minutes"),  # given from outside in default kinds
+    *("vault_paid", "vault_taken", "vault_loss"),  # nothing, in them
+}
+"""Outcomes that the programs do not compute."""
 
 
 def compiled() -> types.SimpleNamespace:
@@ -345,7 +351,7 @@ def _joined(columns: list[list[tuple[Outcomes, float, np.ndarray]]]) -> dict[str
     found = {
         name: np.array([[getattr(one, name) for one, _, _ in row] for row in columns], float)
         for name in Outcomes._fields
-        if not name.endswith("branch_gap") and name not in FAILURES
+        if not name.endswith("branch_gap") and name not in LEFT_OUT
     }
     alone = np.array([[units for _, units, _ in row] for row in columns])
     fall = 1.0 - np.array([[trough for _, _, trough in row] for row in columns])

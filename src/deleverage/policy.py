@@ -151,6 +151,13 @@ class BackstopRules(eqx.Module):
     queue: Any = None  # [V, policy] 1 where it ranks them, 0: pro rata; None: no venue ranks
 
 
+class VaultRules(eqx.Module):
+    """Liquidity vaults that take over the perps of bankrupt accounts, by venue."""
+
+    capacity: Any  # [V, policy] USD millions that it has at the start; 0: no vault
+    half_life: Any  # [V, policy] minutes in which half of what it holds is worked off; 1e30: never
+
+
 class Reporting(eqx.Module):
     """What the public feed shows."""
 
@@ -177,3 +184,4 @@ class Policy(eqx.Module):
     sales: SaleRules | None = None  # None: all collateral goes to books, gates or not
     issuer: IssuerRules | None = None  # None: backing is never short, and nobody runs
     kept_apart: KeptApart | None = None
+    vault: VaultRules | None = None  # None: no venue has one

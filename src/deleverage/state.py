@@ -125,6 +125,13 @@ class HaircutState(eqx.Module):
     multiplier: Any  # of haircuts, as at the last review
 
 
+class VaultState(eqx.Module):
+    """What venues' vaults hold of what they took over, beside their capital."""
+
+    units: Any  # [M, column] contracts, long > 0
+    cash: Any  # [V, column] paid in less paid out
+
+
 class State(eqx.Module):
     """All that the next step reads, and room that it writes before it reads it."""
 
@@ -137,3 +144,4 @@ class State(eqx.Module):
     haircuts: HaircutState | None = None  # None: no haircut is dynamic
     issuer: IssuerState | None = None  # where a policy knows what backs a pegged asset
     load: LoadState | None = None
+    vault: VaultState | None = None  # where a venue has one

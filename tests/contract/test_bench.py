@@ -51,7 +51,7 @@ def case(request):
 
 def assert_same(found, expected):
     missing = {"least_branch_gap", "paired_least_branch_gap", "paired_least_margin_gap"}
-    assert found.keys() == expected.keys() - missing - numba_program.FAILURES
+    assert found.keys() == expected.keys() - missing - numba_program.LEFT_OUT
     for name, values in found.items():
         np.testing.assert_allclose(
             values, expected[name], rtol=1e-9, atol=1e-9, equal_nan=True, err_msg=name

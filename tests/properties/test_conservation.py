@@ -46,6 +46,8 @@ def wealth(policy: Policy, state: Any) -> np.ndarray:
     accounts = state.accounts
     total = state.fund.sum(axis=1) + state.markets.maker_cash.sum(axis=1)
     total = total + accounts.cash.sum(axis=(1, 2))
+    if state.vault is not None:
+        total = total + state.vault.cash.sum(axis=1)
     return total - (accounts.contracts * policy.books.entry).sum(axis=(1, 2, 3))
 
 
@@ -220,6 +222,39 @@ def test_bad_debt_is_what_due_accounts_lack_and_is_borne_in_full(dtype, seed):
     for b, book in enumerate(LAYOUT.books):
         lacking[:, book.venue] += deficit[:, b].sum(axis=1)
     assert np.abs(losses.bad_debt - lacking).max() <= w.error
+
+
+@precisions
+@settings(max_examples=10)
+@given(seed=seeds)
+def test_vaults_take_over_no_more_than_they_can_carry_and_share_what_is_owed(dtype, seed):
+    world, policies = worlds.full_world(seed)
+    layout, policy = world.layout, kernel.single(policies)
+    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
+    inputs["sales"] = np.zeros_like(inputs["sales"])  # by whom no account is short
+    _, after, flows = kernel.trajectory(layout, policy, inputs, dtype=dtype)
+    error = kernel.rounding(layout, dtype) * kernel.gross_exposure(policy)[0]
+    held = (after.markets.maker_units + after.vault.units).astype(float)
+    for b, book in enumerate(layout.books):
+        for j, market in enumerate(book.perps):
+            held[:, market] += after.accounts.contracts[:, j, b].sum(axis=1)
+    assert np.abs(held).max() <= error
+
+    losses = flows.losses
+    borne = losses.insurance_drawn + losses.vault_paid + losses.adl_loss
+    borne = borne + losses.socialised_loss + losses.unabsorbed_loss
+    assert np.abs(losses.bad_debt - borne).max() <= error
+    assert min(losses.vault_paid.min(), losses.vault_taken.min()) >= 0.0
+    at, of_venue = flows.closing_price, np.zeros((len(layout.venues), len(layout.markets)))
+    for number, market in enumerate(layout.markets):
+        of_venue[market.venue, number] = 1.0
+    worth = after.vault.cash + np.einsum("vm,tmp->tvp", of_venue, after.vault.units * at)
+    size = np.einsum("vm,tmp->tvp", of_venue, np.abs(after.vault.units) * at)
+    took = losses.vault_taken > 0.0
+    assert (size - worth - policy.vault.capacity)[took].max(initial=0.0) <= error
+    without = policy.vault.capacity[:, 0] == 0.0
+    assert not after.vault.units[:, of_venue[without].any(axis=0)].any()
+    assert not after.vault.cash[:, without].any()
 
 
 @precisions

@@ -79,11 +79,13 @@ def deleverage(
     books: Worklist,
     price: Array,
     drive: Drive,
+    open_share: Array | None = None,
 ) -> tuple[Accounts, Markets, Losses, Array]:
     """Close bankrupt contracts against winners.
 
-    Args: as in `backstop.absorb`; `uncovered` is the share of each venue's deficits that its fund
-        left, `books` those of venues in need, `paid` what has been paid so far.
+    Args: as in `backstop.absorb`; `uncovered` is the share of each venue's deficits that fund and
+        vault left, `open_share` that of the contracts behind them that accounts still have (None:
+        the same), `books` those of venues in need, `paid` what has been paid so far.
 
     Returns:
         Accounts, markets and losses after it, and the equity of each venue's accounts that can
@@ -91,13 +93,15 @@ def deleverage(
 
     Source: MODEL.md section 2.9 (ADL).
     """
-    share = uncovered * backstop.adl
+    share, charge = uncovered * backstop.adl, None
+    if open_share is not None:
+        share, charge = open_share * backstop.adl, share
     own = (deficit, call.marks, call.sells[:, :, None, None])
     ranked = backstop.queue is not None
 
     def weigh(part: Part, accounts: Accounts, rules: BookRules, own: tuple) -> Stakes:
         book, mine, losers = part.take((rules, accounts, own))
-        return stakes(book, mine, *losers, share, price, ranked)
+        return stakes(book, mine, *losers, share, price, ranked, charge)
 
     def add_sides(part: Part, sides: Sides) -> Sides:
         slots = once(weigh, part, accounts, rules, own)

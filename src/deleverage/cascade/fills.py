@@ -78,21 +78,25 @@ def fill_perp_orders(
     books: OrderBooks,
     call: MarginCall,
     drive: Drive,
-) -> tuple[PerpOrders, Array | None]:
-    """Perp orders as far as the books take them, and which columns lack something.
+) -> tuple[PerpOrders, Array | None, Array | None]:
+    """Perp orders as far as the books take them, those of vaults, and who lacks something.
 
     Source: MODEL.md section 2.7.
     """
     perps = books.maps.is_perp[books.maps.profile_books]
     if not drive.feedback or not perps.any():
-        return orders, None
+        return orders, others.vaults, None
 
     def add_sold(part: Part, sold: Array) -> Array:
         closed, facts = part.take(orders.closed), part.take(rules.facts)
         return add_slots(sold, facts.market, [jnp.maximum(units, 0) for units in closed])
 
-    sold = visit(drive, call.sellers, add_sold, others.perps)
+    sold = visit(drive, call.sellers, add_sold, others.all_perps)
     fills = fill_shares(books, sold, sold - orders.units)
+
+    vaults = others.vaults
+    if vaults is not None:
+        vaults = vaults * jnp.where(vaults > 0, fills.sells, fills.buys)
 
     def fill(part: Part, closed: Array) -> list[Array]:
         facts = part.take(rules.facts)
@@ -106,13 +110,14 @@ def fill_perp_orders(
         return part.put(so_far[0], filled), add_slots(so_far[1], facts.market, filled)
 
     def refill() -> tuple[Array, Array]:
-        nothing = (orders.closed, others.perps * fills.sells)
+        beside = others.perps * fills.sells
+        nothing = (orders.closed, beside if vaults is None else beside + vaults)
         return visit(drive, call.sellers, fill_part, nothing)
 
     closed, units = where_needed(
         drive, jnp.any(fills.unfilled), refill, lambda: (orders.closed, orders.units)
     )
-    return orders._replace(closed=closed, units=units), fills.unfilled
+    return orders._replace(closed=closed, units=units), vaults, fills.unfilled
 
 
 def fill_collateral_orders(

@@ -20,9 +20,11 @@ class Losses(NamedTuple):
     adl_notional: Array  # closed against winners
     adl_overshoot_contracts: Array  # [column]
     adl_overshoot_wealth: Array  # [column]
+    vault_paid: Array | None = None  # deficits of what vaults took over; None: there are none
+    vault_taken: Array | None = None  # its notional
 
 
-def no_losses(fund: Array) -> Losses:
-    """A step, or a path so far, without deficits."""
+def no_losses(fund: Array, vaults: bool = False) -> Losses:
+    """A step, or a path so far, without deficits; `vaults`: whether any venue has one."""
     by_venue = jnp.zeros_like(fund)
-    return Losses(*[by_venue] * 7, by_venue[0], by_venue[0])
+    return Losses(*[by_venue] * 7, by_venue[0], by_venue[0], *[by_venue if vaults else None] * 2)

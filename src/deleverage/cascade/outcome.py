@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -20,6 +21,7 @@ from deleverage.cascade.losses import Losses, no_losses
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.primitives import add_cohorts, sum_cohorts, sum_rows
 from deleverage.cascade.segregated import lost_apart
+from deleverage.cascade.vault import gains
 from deleverage.cascade.worklist import Drive, when
 from deleverage.policy import Policy
 from deleverage.state import State
@@ -66,8 +68,10 @@ class Tally(eqx.Module):
     selling: Array  # [column] bool: a due cohort was sold in the last step
 
 
-def empty_tally(layout: Layout, maps: Maps, columns: tuple[int, int], dtype: Any) -> Tally:
-    """Nothing recorded yet."""
+def empty_tally(
+    layout: Layout, maps: Maps, columns: tuple[int, int], dtype: Any, vaults: bool = False
+) -> Tally:
+    """Nothing recorded yet; `vaults`: whether any venue has one."""
 
     def zeros(*shape: int) -> Array:
         return jnp.zeros((*shape, *columns), dtype)
@@ -90,7 +94,7 @@ def empty_tally(layout: Layout, maps: Maps, columns: tuple[int, int], dtype: Any
             wrongful_margin=none,
             compensation=none,
         ),
-        losses=no_losses(by_venue),
+        losses=no_losses(by_venue, vaults),
         top_up=by_venue,
         trough_price=zeros(markets) + jnp.inf,
         trough_time=zeros(markets),
@@ -143,7 +147,7 @@ def observe(
     return Tally(
         margin_gap=[jnp.minimum(least, gap) for least, gap in gaps],
         sales=when(drive, flows.any_orders, add, before),
-        losses=Losses(*[a + b for a, b in zip(tally.losses, flows.losses, strict=True)]),
+        losses=jax.tree.map(jnp.add, tally.losses, flows.losses),
         top_up=tally.top_up + flows.topped_up,
         trough_price=jnp.where(trough, flows.closing_price, tally.trough_price),
         trough_time=jnp.where(trough, minutes, tally.trough_time).astype(dtype),
@@ -257,7 +261,7 @@ def conclude(
         "missed_loss": missed_loss,
         "compensation": sales.compensation,
         "liquidated_units": sales.liquidated_units,
-    }
+    } | _of_vaults(maps, end, losses)
     finite = jnp.isfinite(sum_cohorts(equity)) & jnp.isfinite(liquidated)
     finite &= jnp.isfinite(sum_rows(end.fund)) & jnp.isfinite(sum_rows(tally.trough_price))
     outcomes["status"] = (
@@ -267,3 +271,15 @@ def conclude(
         + NOT_FINITE * ~finite
     ).astype(jnp.uint8)
     return outcomes
+
+
+def _of_vaults(maps: Maps, end: State, losses: Losses) -> dict[str, Array]:
+    """What vaults took over, paid for it and made of it; nothing where there are none."""
+    none = jnp.zeros_like(end.fund)
+    if end.vault is None:
+        return {"vault_paid": none[0], "vault_taken": none, "vault_loss": none}
+    return {
+        "vault_paid": sum_rows(losses.vault_paid),
+        "vault_taken": losses.vault_taken,
+        "vault_loss": -gains(maps, end.vault, end.markets.last_price),
+    }

@@ -40,7 +40,10 @@ def socialise(
 
     Source: MODEL.md section 2.9 (socialised).
     """
-    rest = jnp.maximum(paid.bad_debt - paid.insurance_drawn - paid.adl_loss, 0)
+    rest = paid.bad_debt - paid.insurance_drawn - paid.adl_loss
+    if paid.vault_paid is not None:
+        rest -= paid.vault_paid
+    rest = jnp.maximum(rest, 0)
     rest = jnp.where(uncovered > 0, rest, 0)
     socialised = jnp.minimum(rest, solvent)
     levy = ratio_or_zero(socialised, solvent)

@@ -14,6 +14,7 @@ from deleverage.cascade.issuer import issuers_at_start
 from deleverage.cascade.maps import maps_of
 from deleverage.cascade.prices import log_prices, market_prices
 from deleverage.cascade.primitives import add_slots
+from deleverage.cascade.vault import empty_vaults
 from deleverage.cascade.worklist import Drive
 from deleverage.policy import Policy
 from deleverage.state import Accounts, Markets, Orders, State, Volatility
@@ -80,4 +81,5 @@ def initial_state(layout: Layout, policy: Policy, paths: int, drive: Drive) -> S
         breakers=breakers_at_rest(layout.breaker_steps, policy.index.floor),
         haircuts=base_haircuts(policy.haircuts),
         issuer=issuer,
+        vault=None if policy.vault is None else empty_vaults(policy.vault, displacement),
     )

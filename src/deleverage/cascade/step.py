@@ -36,6 +36,7 @@ from deleverage.cascade.sales import sale_terms, with_open_routes
 from deleverage.cascade.settlement import settle
 from deleverage.cascade.thinning import realise, thin
 from deleverage.cascade.trading import executed, place_collateral_orders, place_perp_orders
+from deleverage.cascade.vault import after_trading, orders_of_vaults
 from deleverage.cascade.worklist import Drive, where_needed
 from deleverage.policy import Policy
 from deleverage.state import Inputs, Markets, Orders, State
@@ -147,7 +148,10 @@ def step(
     if policy.thinning is not None:
         depth = once(thin, policy.thinning, depth, markets.volatility.variance)
     order_books = OrderBooks(maps, policy.impact, depth, markets.displacement)
-    sellers = sellers_of(maps, inputs.sales, price, call)
+    vault, working_off = state.vault, None
+    if vault is not None:
+        working_off = orders_of_vaults(maps, policy.vault, vault, minutes)
+    sellers = sellers_of(maps, inputs.sales, price, call, working_off)
     perps = place_perp_orders(
         rules,
         state.accounts,
@@ -158,11 +162,15 @@ def step(
         gate_open,
         minutes,
         drive,
-        sellers.perps,
+        sellers.net_perps,
         halted,
     )
-    perps, unfilled_perps = fill_perp_orders(rules, perps, sellers, order_books, call, drive)
+    perps, worked_off, unfilled_perps = fill_perp_orders(
+        rules, perps, sellers, order_books, call, drive
+    )
     perp_rise, perp_average = executed(drive, sellers, order_books, price, perps.units)
+    if vault is not None:
+        vault = once(partial(after_trading, maps), vault, worked_off, perp_average)
     orders = Orders(perps.closed, state.orders.sold)
     spot = place_collateral_orders(
         rules,
@@ -257,7 +265,7 @@ def step(
         filled,
         terms,
     )
-    accounts, markets, fund, losses = absorb(
+    accounts, markets, fund, vault, losses = absorb(
         maps,
         policy.backstop,
         rules,
@@ -277,6 +285,8 @@ def step(
         state.fund + settled.fees,
         closing_price,
         drive,
+        policy.vault,
+        vault,
     )
 
     if issuer is not None:
@@ -324,5 +334,5 @@ def step(
         unfilled=in_any(unfilled_perps, unfilled_spot),
     )
     deficit = settled.deficit
-    after = State(accounts, markets, fund, orders, deficit, breakers, haircuts, issuer, load)
+    after = State(accounts, markets, fund, orders, deficit, breakers, haircuts, issuer, load, vault)
     return after, flows

@@ -38,6 +38,7 @@ def stakes(
     share: Array,
     price: Array,
     ranked: bool,
+    charge: Array | None = None,
 ) -> Stakes:
     """What books close for their deficits, and what of them may be closed against.
 
@@ -47,9 +48,10 @@ def stakes(
         deficit: Of those who sold, `[book, bucket, column]`.
         marks: Stage-4 findings.
         sells: Who did.
-        share: Of a deficit that is charged to winners, `[venue, column]`.
+        share: Of the contracts of bankrupt accounts that are closed, `[venue, column]`.
         price: After stage 8, `[market, column]`.
         ranked: Whether any venue ranks winners.
+        charge: Of a deficit that is charged to winners; None: the same share.
 
     Source: MODEL.md section 2.9.
     """
@@ -60,7 +62,7 @@ def stakes(
     notional = [contracts * at for contracts, at in zip(size, prices.perp, strict=True)]
     owed = jnp.where(sells, deficit, 0)
     closed_share = jnp.where(owed > 0, to_slot(share, book.facts.venue), 0)
-    charged = closed_share * owed
+    charged = (closed_share if charge is None else to_slot(charge, book.facts.venue)) * owed
     whole = jnp.asarray(total(notional))
     slots = list(zip(accounts.contracts, profit, strict=True))
     winning = [jnp.where((gain > 0) & ~is_due, held, 0) for held, gain in slots]

@@ -20,7 +20,7 @@ PRICE = (0.8, 0.8, 1.0, 1.0, 0.8)
 
 
 def absorbed(world, accounts, due, fund, price):
-    """Stage 9 at given prices, without orders: accounts, markets, fund and losses."""
+    """Stage 9 at given prices, without orders: accounts, markets, fund, vaults and losses."""
     nobody = jnp.zeros_like(due)
     call = margin_call(world.maps, marked(Masks(due, nobody, due, due)))
     drive, state = Drive(), world.state
@@ -48,6 +48,8 @@ def absorbed(world, accounts, due, fund, price):
         fund,
         price,
         drive,
+        world.policy.vault,
+        world.state.vault,
     )
 
 
@@ -75,8 +77,9 @@ def settled(
     )
     is_due = jnp.zeros((3, 3, 1, 1), bool).at[0, 0].set(due).at[1, 0].set(winner_due)
     found = absorbed(world, world.state.accounts, is_due, world.state.fund, column(*PRICE))
-    accounts, markets, left, losses = found
-    paid = {name: float(np.ravel(value)[0]) for name, value in losses._asdict().items()}
+    accounts, markets, left, _, losses = found
+    bears = {name: by for name, by in losses._asdict().items() if by is not None}
+    paid = {name: float(np.ravel(value)[0]) for name, value in bears.items()}
     parts = ("insurance_drawn", "adl_loss", "socialised_loss", "unabsorbed_loss")
     assert paid["bad_debt"] == pytest.approx(sum(paid[part] for part in parts))
     return accounts, markets, left, paid
@@ -206,7 +209,7 @@ def test_leftovers_of_the_taken_over_go_to_the_fund(case, column):
         (jnp.ones((3, 3, 1, 1), bool), jnp.ones((3, 3, 1, 1)) * 2),
     )
     due = jnp.zeros((3, 3, 1, 1), bool).at[:2].set(True)
-    accounts, _, fund, losses = absorbed(world, held, due, world.state.fund, column(*PRICE))
+    accounts, _, fund, _, losses = absorbed(world, held, due, world.state.fund, column(*PRICE))
     assert fund[0, 0, 0] == pytest.approx(3.0 + 12.0)
     assert losses.swept[0, 0, 0] == pytest.approx(12.0)
     assert not np.any(accounts.cash[:2])
