@@ -156,7 +156,10 @@ def prepare(config: FakeConfig | Path) -> Prepared:
         labels=labels,
         policy_variables={
             name: np.arange(count, dtype=float)
-            for name in ("open_interest", "open_interest_forgone", "credit_forgone", "fund_size")
+            for name in (
+                *("open_interest", "open_interest_forgone", "credit_forgone"),
+                *("fund_size", "vault_size"),
+            )
         },
         policy_coords={"liquidation.pace": [0.1 * i for i in range(count)]},
         timeline=None,

@@ -151,6 +151,7 @@ def _totals(path: xr.Dataset) -> list[str]:
         "liquidated_notional": "liquidated",
         "bad_debt": "bad debt",
         "insurance_drawn": "paid by insurance funds",
+        "vault_paid": "paid by vaults",
         "adl_notional": "closed by auto-deleveraging",
     }
     return [

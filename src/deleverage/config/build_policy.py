@@ -38,6 +38,7 @@ from deleverage.policy import (
     SaleRules,
     ThinningRules,
     TopUpRules,
+    VaultRules,
 )
 from deleverage.world import INFINITE_DEPTH, Layout
 
@@ -101,6 +102,7 @@ def build_policy(
             [entry.rules.redemptions for entry in entries],
         ),
         kept_apart=_kept_apart(entries),
+        vault=_vaults(names, entries),
     )
 
 
@@ -338,6 +340,14 @@ def _backstop(names: Names, entries: Sequence[Entry]) -> BackstopRules:
         adl=per_venue(lambda rules, venue: float(bool(rules.adl[venue]))),
         queue=queue if queue.any() else None,
     )
+
+
+def _vaults(names: Names, entries: Sequence[Entry]) -> VaultRules | None:
+    """Venues without one have a capacity of 0; None where no policy has any."""
+    given = [[entry.rules.vault[venue] for venue in names.venues] for entry in entries]
+    capacity = _stack([[vault.capacity / 1e6 for vault in row] for row in given])
+    half_life = _stack([[vault.half_life for vault in row] for row in given])
+    return VaultRules(capacity, half_life) if capacity.any() else None
 
 
 def _healing(config: Config, names: Names, entries: Sequence[Entry]) -> HealingRules:

@@ -105,6 +105,10 @@ def build(config: Config) -> Built:
             "open_interest_forgone": forgone[:, 0],
             "credit_forgone": forgone[:, 1],
             "fund_size": np.array([sum(one.fund.values()) for one in every]) / 1e6,
+            "vault_size": np.array(
+                [sum(vault.capacity for vault in one.vault.values()) for one in every]
+            )
+            / 1e6,
         },
         policy_coords=_coordinates(config),
         account=account(

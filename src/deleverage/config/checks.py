@@ -22,6 +22,7 @@ from deleverage.config.search import Search
 from deleverage.config.source import Key
 from deleverage.config.sweep import label_of
 from deleverage.config.timeline import steps_between
+from deleverage.config.vaults import check_vaults
 
 SLOTS = 3
 """Perps, or collateral assets, that one book may hold."""
@@ -478,6 +479,7 @@ class Checker:
             self.venue(venue, (*key, "liquidation", "by_venue", venue))
         check_sales(self, entry, key)
         check_haircuts(self, entry, key)
+        check_vaults(self, entry, key)
         for name, lever in entry.issuer.items():
             self._issuer(name, lever, (*key, "issuer", name))
         for venue in entry.backstop:

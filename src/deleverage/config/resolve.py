@@ -27,6 +27,7 @@ from deleverage.config.rules import (
 )
 from deleverage.config.sales import Sale, liquidation_under, sales_under
 from deleverage.config.scenario import Pegged
+from deleverage.config.vaults import Vault, vault_under
 
 Lines = tuple[tuple[float, float], ...]
 
@@ -72,6 +73,7 @@ class Rules:
     sales: Mapping[tuple[str, str], Sale]  # (venue, asset) of what is accepted as collateral
     fund: Mapping[str, float]  # USD
     adl: Mapping[str, bool | str]  # False, or against which winners
+    vault: Mapping[str, Vault]
     redemptions: Mapping[str, Redemptions]  # by pegged asset
     hedges: Mapping[str, Mapping[str, float]]  # shares by venue of an issuer's shorts, if set
     depth_factor: Mapping[str, float]  # market label -> of all of its depth
@@ -124,6 +126,13 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
         },
         adl={
             name: _given(entry.backstop, name, "adl", spec.backstop.adl or False)
+            for name, spec in venues.items()
+        },
+        vault={
+            name: vault_under(
+                spec.backstop.vault,
+                entry.backstop[name].vault if name in entry.backstop else None,
+            )
             for name, spec in venues.items()
         },
         redemptions={

@@ -317,8 +317,22 @@ def _adl(value: Any) -> Any:
 AdlKind = Annotated[bool | str, BeforeValidator(_adl)]
 
 
+class VaultRule(Model):
+    """A liquidity vault that takes over perps of bankrupt accounts."""
+
+    capacity: Money | None = None  # USD that it has at the start; 0: there is none
+    half_life: HalfLife | None = None  # in which it works off half of what it holds; none: never
+
+    @model_validator(mode="after")
+    def _any(self) -> VaultRule:
+        if not self.model_fields_set:
+            raise conflict("a vault of nothing", "capacity and half_life", "give both")
+        return self
+
+
 class BackstopRule(Model):
     """Who pays when an account owes more than it has."""
 
     fund: Money | None = None
+    vault: VaultRule | None = None  # a policy's is laid over the venue's
     adl: AdlKind | None = None  # true: pro_rata

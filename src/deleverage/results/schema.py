@@ -92,6 +92,20 @@ _TABLE = (
     ),
     Variable("bad_debt", _BOTH, _MONEY, "Deficits of bankrupt accounts"),
     Variable("insurance_drawn", _BOTH, _MONEY, "Deficits paid by insurance funds"),
+    Variable("vault_paid", _BOTH, _MONEY, "Deficits paid by vaults that took positions over"),
+    Variable(
+        "vault_taken",
+        (*_BOTH, "venue"),
+        _MONEY,
+        "Notional taken over by a venue's vault, at closing prices",
+        default=False,
+    ),
+    Variable(
+        "vault_loss",
+        (*_BOTH, "venue"),
+        _MONEY,
+        "Loss of a venue's vault on what it took over; below 0 a gain",
+    ),
     Variable("adl_notional", _BOTH, _MONEY, "Notional closed by auto-deleveraging"),
     Variable("adl_loss", _BOTH, _MONEY, "Deficits borne by auto-deleveraged winners"),
     Variable(
@@ -134,6 +148,7 @@ _TABLE = (
     Variable("open_interest_forgone", ("policy",), _MONEY, "Open interest the policy forgoes"),
     Variable("credit_forgone", ("policy",), _MONEY, "Credit the policy forgoes"),
     Variable("fund_size", ("policy",), _MONEY, "Insurance funds at the start"),
+    Variable("vault_size", ("policy",), _MONEY, "What liquidity vaults have at the start"),
     Variable("outage_start", (*_BOTH, "venue"), "minutes", "Start of the transfer outage"),
     Variable("outage_length", (*_BOTH, "venue"), "minutes", "Length of the transfer outage"),
     Variable("least_margin_gap", _BOTH, "1", "Smallest distance to a margin call, |E - MM| / MM"),

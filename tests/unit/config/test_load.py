@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deleverage.config import load_config
-from deleverage.config.rules import Breaker, DynamicHaircut
+from deleverage.config.rules import Breaker, DynamicHaircut, VaultRule
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -212,6 +212,10 @@ LEVERS = {
     "liquidation.pause_pegged_while_shut=true": ("liquidation", "pause_pegged_while_shut", True),
     "backstop.exchange.fund=1bn": ("backstop", "exchange", "fund", 1e9),
     "backstop.exchange.adl=true": ("backstop", "exchange", "adl", True),
+    "backstop.exchange.vault={capacity: 1bn, half_life: 5m}": (
+        *("backstop", "exchange", "vault"),
+        VaultRule(capacity="1bn", half_life="5m"),
+    ),
     "issuer.USDe.capacity=3M": ("issuer", "USDe", "capacity", 3e6),
     "marketing.uptake=50%": ("marketing", "uptake", 0.5),
     "participation.kind=hold": ("participation", "kind", "hold"),
