@@ -8,7 +8,7 @@ import numpy as np
 from reference_curves import kink_gap
 from reference_margin import routes
 from reference_vault import vault_gains
-from reference_world import BOOKS, History, Maps, Outcomes, Rules
+from reference_world import BOOKS, ENDLESS, History, Maps, Outcomes, Rules
 
 DUST = 1e-6
 """MODEL.md section 2.10: share of the starting units below which an order is a rounding."""
@@ -201,6 +201,17 @@ def depeg_minutes(maps: Maps, history: History) -> np.ndarray:
                 if history.price_after[t, market] / redemption < maps.thresholds[i]:
                     minutes[peg, i] += maps.step
     return minutes
+
+
+def issuers_seen(maps: Maps, rules: Rules, history: History) -> tuple[np.ndarray, np.ndarray]:
+    """Least backing and units redeemed of pegged assets whose issuer is modelled [A]."""
+    least = np.full(maps.is_pegged.shape[0], np.nan)
+    redeemed = least.copy()
+    for p in range(maps.pegged.shape[0]):
+        if rules.supply[p] < ENDLESS:
+            least[maps.pegged[p]] = history.backing_ratio[:, p].min()
+            redeemed[maps.pegged[p]] = history.redeemed[:, p].sum()
+    return least, redeemed
 
 
 def open_interest_change(maps: Maps, rules: Rules, history: History) -> float:
@@ -437,6 +448,7 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         trough_index,
         history.halted.sum(axis=0) * maps.step,
         depeg_minutes(maps, history),
+        *issuers_seen(maps, rules, history),
         open_interest_change(maps, rules, history),
         least_margin_gap(maps, history),
         wrongful,

@@ -603,6 +603,8 @@ class Outcomes(NamedTuple):
     trough_index: np.ndarray  # [I]
     halted_minutes: np.ndarray  # [I]
     depeg_minutes: np.ndarray  # [pegs, thresholds]
+    least_backing: np.ndarray  # [A] NaN without a modelled issuer
+    units_redeemed: np.ndarray  # [A]
     open_interest_change: float
     least_margin_gap: float
     wrongful_liquidations: np.ndarray  # [cause] index, margin

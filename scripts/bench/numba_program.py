@@ -259,6 +259,8 @@ def outcomes_of(maps: Maps, rules: Rules, series: Series, feedback: float) -> Ou
         sums.trough_index,
         np.zeros(maps.entry_asset.shape[0]),
         sums.depeg,
+        np.full(maps.is_pegged.shape[0], np.nan),
+        np.full(maps.is_pegged.shape[0], np.nan),
         open_interest,
         few[6],
         sums.wrongful,
@@ -284,6 +286,7 @@ OWN = (no_sums, observe_cohorts, observe_markets, observe_end, series_at, outcom
 LEFT_OUT = {
     *("outage_start", "outage_length", "halted_minutes"),  # given from outside in default kinds
     *("vault_paid", "vault_taken", "vault_loss"),  # nothing, in them
+    *("least_backing", "units_redeemed"),  # of issuers, of which they know nothing
 }
 """Outcomes that the programs do not compute."""
 

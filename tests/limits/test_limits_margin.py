@@ -63,3 +63,18 @@ def test_winners_are_deleveraged_pro_rata_or_in_their_order(limit, load_limit, p
     winners = np.array([100.0, 50.0, 30.0, 20.0])
     assert longs == pytest.approx(0.0)
     assert winners + shorts == pytest.approx(closed, rel=FLOAT32, abs=1e-4)
+
+
+def test_a_vault_takes_over_half_at_the_bankruptcy_price(limit, load_limit):
+    ds = limit("adl").sel(policy="vault", path=0)
+    assert float(ds.bad_debt) == pytest.approx(6.0, rel=FLOAT32)
+    paid = [float(ds[name]) for name in ("vault_paid", "adl_loss")]
+    assert paid == pytest.approx([3.0, 3.0], rel=FLOAT32)
+    assert float(ds.vault_taken.sel(venue="v")) == pytest.approx(30 * 0.8, rel=FLOAT32)
+    assert float(ds.vault_loss.sel(venue="v")) == pytest.approx(30 * (0.9 - 0.8), rel=FLOAT32)
+    assert float(ds.adl_notional) == pytest.approx(30 * 0.8, rel=FLOAT32)
+    _, record = Simulator(build(load_limit("adl"))).watch(2, 0)
+    longs, shorts = record["contracts"][-1, 0].astype(float)
+    assert longs == pytest.approx(0.0)
+    closed = np.array([100.0, 50.0, 30.0, 20.0]) + shorts
+    assert closed == pytest.approx([15.0, 7.5, 4.5, 3.0], rel=FLOAT32)

@@ -40,6 +40,7 @@ class Flows(eqx.Module):
     missed_notional: Array  # [column] of cohorts first missed in this step
     off_book: OffBook | None  # collateral sold to others than order books
     halted: Array | None  # [I, column] bool: whose breaker has tripped
-    redeemed: Array | None = None  # [pegged, column] units, where issuers are modelled
+    backing: Array | None = None  # [pegged, column] behind a unit, where issuers are modelled
+    redeemed: Array | None = None  # [pegged, column] units, likewise
     holders_sold: Array | None = None  # [M, column] units of those who run
     unfilled: Array | None = None  # [column] bool: a book had not enough for its orders

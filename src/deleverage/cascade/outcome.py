@@ -12,11 +12,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.forced_sales import ForcedSales
 from deleverage.cascade.holdings import holdings
+from deleverage.cascade.impact import with_rows
 from deleverage.cascade.losses import Losses, no_losses
 from deleverage.cascade.maps import Maps
 from deleverage.cascade.primitives import add_cohorts, sum_cohorts, sum_rows
@@ -29,6 +31,9 @@ from deleverage.world import Layout
 
 EXHAUSTED = 20.0
 """Log displacement at which a book counts as empty."""
+
+UNMODELLED = 1e29
+"""Units: a supply of this or more stands for an issuer that is not modelled."""
 
 UNFINISHED, BOOK_EXHAUSTED, DUE_AT_START, NOT_FINITE = 1, 2, 4, 8
 
@@ -50,6 +55,13 @@ class SalesTally(eqx.Module):
     compensation: Array  # [column]
 
 
+class IssuersTally(eqx.Module):
+    """Issuers on a path so far, `[pegged, column]`."""
+
+    least_backing: Array  # behind a unit, in its anchor
+    redeemed: Array  # units
+
+
 class Tally(eqx.Module):
     """Running outcomes of a path."""
 
@@ -66,12 +78,13 @@ class Tally(eqx.Module):
     missed_notional: Array  # [column]
     exhausted: Array  # [column] bool
     selling: Array  # [column] bool: a due cohort was sold in the last step
+    issuers: IssuersTally | None = None  # where any is modelled
 
 
 def empty_tally(
-    layout: Layout, maps: Maps, columns: tuple[int, int], dtype: Any, vaults: bool = False
+    layout: Layout, maps: Maps, policy: Policy, columns: tuple[int, int], dtype: Any
 ) -> Tally:
-    """Nothing recorded yet; `vaults`: whether any venue has one."""
+    """Nothing recorded yet; `policy` says what there is to record."""
 
     def zeros(*shape: int) -> Array:
         return jnp.zeros((*shape, *columns), dtype)
@@ -94,7 +107,7 @@ def empty_tally(
             wrongful_margin=none,
             compensation=none,
         ),
-        losses=no_losses(by_venue, vaults),
+        losses=no_losses(by_venue, policy.vault is not None),
         top_up=by_venue,
         trough_price=zeros(markets) + jnp.inf,
         trough_time=zeros(markets),
@@ -105,6 +118,9 @@ def empty_tally(
         missed_notional=none,
         exhausted=jnp.zeros(columns, bool),
         selling=jnp.zeros(columns, bool),
+        issuers=None
+        if policy.issuer is None
+        else IssuersTally(zeros(len(layout.pegged)) + jnp.inf, zeros(len(layout.pegged))),
     )
 
 
@@ -160,6 +176,15 @@ def observe(
         missed_notional=tally.missed_notional + flows.missed_notional,
         exhausted=tally.exhausted | exhausted,
         selling=sales.selling > 0,
+        issuers=_with_issuers(tally.issuers, flows),
+    )
+
+
+def _with_issuers(tally: IssuersTally | None, flows: Flows) -> IssuersTally | None:
+    if tally is None:
+        return None
+    return IssuersTally(
+        jnp.minimum(tally.least_backing, flows.backing), tally.redeemed + flows.redeemed
     )
 
 
@@ -261,7 +286,8 @@ def conclude(
         "missed_loss": missed_loss,
         "compensation": sales.compensation,
         "liquidated_units": sales.liquidated_units,
-    } | _of_vaults(maps, end, losses)
+    }
+    outcomes |= _of_vaults(maps, end, losses) | _of_issuers(layout, policy, tally.issuers, lost)
     finite = jnp.isfinite(sum_cohorts(equity)) & jnp.isfinite(liquidated)
     finite &= jnp.isfinite(sum_rows(end.fund)) & jnp.isfinite(sum_rows(tally.trough_price))
     outcomes["status"] = (
@@ -282,4 +308,25 @@ def _of_vaults(maps: Maps, end: State, losses: Losses) -> dict[str, Array]:
         "vault_paid": sum_rows(losses.vault_paid),
         "vault_taken": losses.vault_taken,
         "vault_loss": -gains(maps, end.vault, end.markets.last_price),
+    }
+
+
+def _of_issuers(
+    layout: Layout, policy: Policy, tally: IssuersTally | None, like: Array
+) -> dict[str, Array]:
+    """What was behind pegged assets and what was redeemed of them, `[asset, column]`.
+
+    NaN of assets whose issuer is not modelled; `like` has the shape of a column in its last axes.
+    """
+    nothing = jnp.full((len(layout.assets), *like.shape[1:]), jnp.nan, like.dtype)
+    if tally is None:
+        return {"least_backing": nothing, "units_redeemed": nothing}
+    rows, modelled = np.array(layout.pegged, np.int32), policy.issuer.supply < UNMODELLED
+
+    def by_asset(values: Array) -> Array:
+        return with_rows(nothing, rows, jnp.where(modelled, values, jnp.nan))
+
+    return {
+        "least_backing": by_asset(tally.least_backing),
+        "units_redeemed": by_asset(tally.redeemed),
     }

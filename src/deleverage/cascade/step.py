@@ -22,6 +22,7 @@ from deleverage.cascade.index import publish
 from deleverage.cascade.issuer import (
     after_news,
     after_redemptions,
+    backing_ratio,
     redemption_capacity,
     redemption_prices,
 )
@@ -96,9 +97,10 @@ def step(
         gate_open, load = gates_under_load(layout, inputs.load, load, gate_open, inputs.t)
 
     # 1 what issuers pay
-    issuer = state.issuer
+    issuer, backing = state.issuer, None
     if issuer is not None:
         issuer = once(after_news, issuer, inputs.backing_kept)
+        backing = backing_ratio(issuer)
         fundamental = once(partial(redemption_prices, layout), issuer, fundamental)
 
     # 2-3 prices, index, mark
@@ -329,6 +331,7 @@ def step(
         missed_notional=perps.missed_notional,
         off_book=off_book,
         halted=halted,
+        backing=backing,
         redeemed=redeemed,
         holders_sold=holders_sold,
         unfilled=in_any(unfilled_perps, unfilled_spot),

@@ -127,7 +127,7 @@ def run_paths(
     start = initial_state(layout, policy, paths, drive)
     if load is not None:
         start = replace(start, load=no_load(load, len(layout.venues), columns))
-    started = (start, empty_tally(layout, maps, columns, dtype, policy.vault is not None))
+    started = (start, empty_tally(layout, maps, policy, columns, dtype))
     if timeline is None:
         (end, tally), record = jax.lax.scan(advance, started, series)
         histograms = {}
