@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from deleverage.cascade.flows import Flows
+from deleverage.cascade.load import LoadOutages, no_load
 from deleverage.cascade.start import initial_state
 from deleverage.cascade.step import StepInputs, step, step_inputs
 from deleverage.cascade.worklist import Drive
@@ -121,15 +122,22 @@ def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: bool) 
     policy = jax.tree.map(lambda leaf: leaf[..., None], policy)
     drive = Drive(feedback=feedback)
 
+    paths = inputs.liquidity_drop.shape[-1]
+    inputs = jax.tree.map(lambda leaf: leaf[..., None, :], inputs)
+    load = None if inputs.load is None else LoadOutages(inputs.load, inputs.load_venues)
+
     def advance(before: State, given: StepInputs) -> tuple[State, tuple]:
+        given = dataclasses.replace(given, load=load if feedback else None)
         after, flows = step(layout, policy, before, given, drive)
         return after, (before, after, flows)
 
-    series = step_inputs(layout, jax.tree.map(lambda leaf: leaf[..., None, :], inputs))
-    start = initial_state(layout, policy, inputs.liquidity_drop.shape[-1], drive)
+    series = step_inputs(layout, inputs)
+    start = initial_state(layout, policy, paths, drive)
+    if load is not None and feedback:
+        no_outages = no_load(load, len(layout.venues), (1, paths))
+        start = dataclasses.replace(start, load=no_outages)
     found = jax.lax.scan(advance, start, series)[1]
     # the one lane of every column; masks of cohorts and scalars have no columns
-    paths = inputs.liquidity_drop.shape[-1]
     return jax.tree.map(
         lambda leaf: leaf[..., 0, :] if leaf.shape[-2:] == (1, paths) else leaf, found
     )

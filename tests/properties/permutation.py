@@ -70,49 +70,78 @@ def permuted_layout(layout: Layout, order: Order) -> Layout:
         arbitrage_groups=tuple(all_of(market, group) for group in layout.arbitrage_groups),
         pegs=tuple((venue[v], asset[a]) for v, a in layout.pegs),
         peg_markets=all_of(market, layout.peg_markets),
+        spread_sales=tuple(
+            tuple((market[m], share) for m, share in layout.spread_sales[i])
+            for i in (order.entries if layout.spread_sales else ())
+        ),
     )
 
 
+# Axes of the leaves of a policy and of exogenous series, counted from the end; None: in no order
+BY_PART = {
+    "books": (-3, "books"),
+    "margin": (-3, "books"),
+    "baseline_margin": (-3, "books"),
+    "top_up": (-3, "books"),
+    "liquidation": (-3, "books"),
+    "index": (-2, "entries"),
+    "breakers": (-2, "entries"),
+    "haircuts": (-2, "entries"),
+    "sales": (-2, "entries"),
+    "kept_apart": (-2, "entries"),
+    "impact": (-2, "markets"),
+    "thinning": (-2, "markets"),
+    "backstop": (-2, "venues"),
+    "healing": None,
+    "issuer": None,  # pegged assets stay in their order
+    "reporting": None,
+}
+BY_FIELD = {
+    ("index", "basis_smoothing"): (-2, "markets"),
+    ("healing", "resilience_half_life"): (-2, "markets"),
+    ("reporting", "feed_cap"): (-2, "markets"),
+}
+BY_SERIES = {
+    "log_fundamental": (-2, "assets"),
+    "gate_open": (-2, "venues"),
+    "engine_open": (-2, "venues"),
+    "outage_start": (-2, "venues"),
+    "index_factor": (-2, "entries"),
+    "sales": (-2, "markets"),
+    "liquidity_drop": None,
+    "capacity_left": None,
+    "backing_kept": None,
+    "load": None,
+}
+
+
 def permuted_policy(policy: Policy, order: Order) -> Policy:
-    """Every leaf along the new order."""
+    """Every leaf along the new order; a part that this file does not know is an error."""
 
-    def along(part: Any, **axes: tuple[int, tuple[int, ...]]) -> Any:
-        moved = {
-            name: np.take(getattr(part, name), places, axis=axis)
-            for name, (axis, places) in axes.items()
-            if getattr(part, name) is not None  # of kinds that are off
-        }
-        return dataclasses.replace(part, **moved)
+    def moved(part: str, rules: Any) -> Any:
+        leaves = {}
+        for field in dataclasses.fields(rules):
+            axis = BY_FIELD.get((part, field.name), BY_PART[part])
+            leaf = getattr(rules, field.name)
+            if axis is not None and leaf is not None:  # None: of kinds that are off
+                leaves[field.name] = np.take(leaf, getattr(order, axis[1]), axis=axis[0])
+        return dataclasses.replace(rules, **leaves)
 
-    def each(part: Any, axis: int, places: tuple[int, ...]) -> Any:
-        return along(part, **{f.name: (axis, places) for f in dataclasses.fields(part)})
-
-    books, markets, entries = order.books, order.markets, order.entries
+    parts = {f.name: getattr(policy, f.name) for f in dataclasses.fields(policy)}
     return dataclasses.replace(
-        policy,
-        books=each(policy.books, -3, books),
-        margin=each(policy.margin, -3, books),
-        baseline_margin=each(policy.baseline_margin, -3, books),
-        top_up=each(policy.top_up, -3, books),
-        liquidation=each(policy.liquidation, -3, books),
-        index=along(
-            policy.index,
-            **{
-                field.name: (-2, markets if field.name == "basis_smoothing" else entries)
-                for field in dataclasses.fields(policy.index)
-            },
-        ),
-        impact=each(policy.impact, -2, markets),
-        healing=along(policy.healing, resilience_half_life=(-2, markets)),
-        backstop=each(policy.backstop, -2, order.venues),
-        reporting=along(policy.reporting, feed_cap=(-2, markets)),
+        policy, **{name: moved(name, part) for name, part in parts.items() if part is not None}
     )
 
 
 def permuted_inputs(inputs: dict[str, np.ndarray], order: Order) -> dict[str, np.ndarray]:
     """Exogenous series along the new order."""
-    return {
-        **inputs,
-        "log_fundamental": inputs["log_fundamental"][:, list(order.assets)],
-        "gate_open": inputs["gate_open"][:, list(order.venues)],
-    }
+    turned = {}
+    for name, values in inputs.items():
+        if name == "load_venues":
+            turned[name] = [order.venues.index(venue) for venue in values]
+        elif BY_SERIES[name] is None:
+            turned[name] = values
+        else:
+            axis, places = BY_SERIES[name]
+            turned[name] = np.take(values, getattr(order, places), axis=axis)
+    return turned

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from deleverage.cascade.issuer import LEAST_BACKING
 from deleverage.cascade.liquidation import REMAINDER
 from deleverage.policy import Policy
+from deleverage.world import Layout
 
 LAYOUT = worlds.RANDOM_LAYOUT
 PATHS = 4
@@ -115,6 +116,35 @@ def test_collateral_leaves_only_by_sales(dtype, seed):
     assert np.abs(gone - w.flows.spot_units_sold).max() <= w.error
 
 
+def sold_from_outside(
+    layout: Layout, inputs: Any, before: Any, after: Any, flows: Any
+) -> np.ndarray:
+    """Units of outside sellers that books took, `[T, market, path]`: those that no cohort lost.
+
+    Only a measured book takes less than all. Of these one spot book has a seller, so that the
+    balance of all collateral says what it took.
+    """
+    found = np.array(inputs["sales"], float)
+    markets = enumerate(layout.markets)
+    measured = [m for m, market in markets if market.impact == "profile" and found[:, m].any()]
+    accounts = after.markets.maker_units.astype(float)
+    for b, book in enumerate(layout.books):
+        for j, m in enumerate(book.perps):
+            accounts[:, m] += after.accounts.contracts[:, j, b].sum(axis=1)
+    spot = [m for m in measured if not layout.markets[m].is_perp]
+    assert len(spot) <= 1
+    for m in measured:
+        if layout.markets[m].is_perp:  # in all, contracts of accounts and makers are theirs
+            found[:, m] = np.diff(accounts[:, m], axis=0, prepend=0.0)
+    for m in spot:
+        off = (flows.off_book.redeemed + flows.off_book.taken).sum(axis=1)
+        left = (before.accounts.collateral - after.accounts.collateral).sum(axis=(1, 2, 3))
+        others = [o for o, market in enumerate(layout.markets) if not market.is_perp and o != m]
+        sold = flows.spot_units_sold.sum(axis=1) - (left - off)
+        found[:, m] = sold - found[:, others].sum(axis=1)
+    return found
+
+
 @precisions
 @settings(max_examples=10)
 @given(seed=seeds)
@@ -123,21 +153,26 @@ def test_issuers_and_backstops_pay_for_what_leaves_off_the_books(dtype, seed):
     world, policies = worlds.full_world(seed)
     layout, policy = world.layout, kernel.single(policies)
     inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
-    # a seller from outside brings units and takes cash out: tests/unit/cascade checks those
-    inputs["sales"] = np.zeros_like(inputs["sales"])
     before, after, flows = kernel.trajectory(layout, policy, inputs, dtype=dtype)
     error = kernel.rounding(layout, dtype) * kernel.gross_exposure(policy)[0]
     off = flows.off_book
     spot = np.array([not market.is_perp for market in layout.markets])
-    sales = (flows.spot_units_sold * flows.average_price)[:, spot].sum(axis=1)
-    paid_in = flows.topped_up.sum(axis=1) + sales + off.proceeds.sum(axis=1)
+    left = (before.accounts.collateral - after.accounts.collateral).sum(axis=(1, 2, 3))
+    from_outside = sold_from_outside(layout, inputs, before, after, flows)
+    assert from_outside.min() >= -error
+    assert (from_outside <= inputs["sales"] + error).all()
+    # what cohorts sold and outside sellers did not
+    bought = (flows.spot_units_sold - from_outside)[:, spot].sum(axis=1)
+    assert np.abs(left - bought - (off.redeemed + off.taken).sum(axis=1)).max() <= error
+
+    spent = (flows.spot_units_sold * flows.average_price)[:, spot].sum(axis=1)
+    # the makers' cash, which is in `wealth`, pays outside sellers of contracts too
+    received = (from_outside * flows.average_price).sum(axis=1)
+    paid_in = flows.topped_up.sum(axis=1) + spent - received + off.proceeds.sum(axis=1)
     paid_in = paid_in + flows.losses.unabsorbed_loss.sum(axis=1)
     change = wealth(policy, after) - wealth(policy, before)
     assert np.abs(change - paid_in).max() <= error
 
-    left = (before.accounts.collateral - after.accounts.collateral).sum(axis=(1, 2, 3))
-    bought = flows.spot_units_sold[:, spot].sum(axis=1) + (off.redeemed + off.taken).sum(axis=1)
-    assert np.abs(left - bought).max() <= error
     for units in (off.redeemed, off.taken):
         assert units.min() >= 0.0
     redeemed = np.zeros((layout.steps, len(layout.pegged), PATHS))

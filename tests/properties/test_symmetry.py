@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import kernel
 import numpy as np
+import pytest
 import reference
 import worlds
 from hypothesis import assume, given, settings
@@ -15,29 +17,55 @@ from hypothesis import strategies as st
 from permutation import Order, permuted_inputs, permuted_layout, permuted_policy
 
 from deleverage.policy import Policy
-from deleverage.world import INFINITE_DEPTH
+from deleverage.world import INFINITE_DEPTH, Layout, World
 
-LAYOUT = worlds.RANDOM_LAYOUT
 PATHS = 4
+THRESHOLD, HAZARD_RATE = 1, 2  # among the numbers of an outage by load
 NEAR = 1e-6
 """Paths that come this close to a threshold may cross it by rounding, which is 1e-13 here."""
 
-ORDER = Order(
-    books=(3, 0, 4, 2, 1),
-    assets=(2, 4, 0, 3, 1),
-    venues=(1, 2, 0),
-    markets=(11, 3, 7, 0, 9, 5, 1, 10, 2, 8, 6, 4),
-    entries=(4, 1, 5, 0, 3, 2),
-)
-TURNED = permuted_layout(LAYOUT, ORDER)
 seeds = st.integers(0, 2**31 - 1)
 
 
-def drawn(seed: int) -> tuple[Policy, dict[str, np.ndarray]]:
-    """One policy of a random world and what its paths are given."""
-    world, policies = worlds.random_world(seed)
-    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
-    return kernel.single(policies), {n: inputs[n] for n in kernel.SERIES if n in inputs}
+class Kind(NamedTuple):
+    """Random worlds of one layout, and that layout listed otherwise."""
+
+    make: Callable[[int], tuple[World, Policy]]
+    layout: Layout
+    order: Order
+
+    @property
+    def turned(self) -> Layout:
+        """The layout in the other order."""
+        return permuted_layout(self.layout, self.order)
+
+    def drawn(self, seed: int) -> tuple[Policy, dict[str, np.ndarray]]:
+        """One policy of a random world and what its paths are given."""
+        world, policies = self.make(seed)
+        inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
+        names = (*kernel.SERIES, "load_venues")
+        return kernel.single(policies), {n: inputs[n] for n in names if n in inputs}
+
+    def assert_same(self, ours: np.ndarray, theirs: np.ndarray, scale: float) -> None:
+        """Equal up to the rounding of all steps."""
+        assert np.abs(ours - theirs).max() <= kernel.rounding(self.layout) * scale
+
+
+ASSETS, VENUES = (2, 4, 0, 3, 1), (1, 2, 0)
+MARKETS = (11, 3, 7, 0, 9, 5, 1, 10, 2, 8, 6, 4)
+DEFAULT = Kind(
+    worlds.random_world,
+    worlds.RANDOM_LAYOUT,
+    Order((3, 0, 4, 2, 1), ASSETS, VENUES, MARKETS, (4, 1, 5, 0, 3, 2)),
+)
+EVERY = Kind(
+    worlds.full_world,
+    worlds.FULL_LAYOUT,
+    Order((3, 9, 0, 10, 4, 6, 2, 8, 1, 7, 5), ASSETS, VENUES, MARKETS, (4, 1, 6, 5, 0, 3, 2)),
+)
+KINDS = {"default_kinds": DEFAULT, "every_kind": EVERY}
+LAYOUT = DEFAULT.layout
+kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 def is_near(_before: Any, _after: Any, flows: Any) -> bool:
@@ -45,52 +73,58 @@ def is_near(_before: Any, _after: Any, flows: Any) -> bool:
     return min(gap.min() for gap in flows.margin_gap) < NEAR
 
 
-def assert_same(ours: np.ndarray, theirs: np.ndarray, scale: float) -> None:
-    assert np.abs(ours - theirs).max() <= kernel.rounding(LAYOUT) * scale
-
-
+@kinds
 @settings(max_examples=30)
 @given(seed=seeds)
-def test_order_of_books_assets_venues_and_markets_is_irrelevant(seed):
-    policy, inputs = drawn(seed)
-    straight = kernel.trajectory(LAYOUT, policy, inputs)
+def test_order_of_books_assets_venues_and_markets_is_irrelevant(kind, seed):
+    policy, inputs = kind.drawn(seed)
+    order = kind.order
+    straight = kernel.trajectory(kind.layout, policy, inputs)
     assume(not is_near(*straight))
     turned = kernel.trajectory(
-        TURNED, permuted_policy(policy, ORDER), permuted_inputs(inputs, ORDER)
+        kind.turned, permuted_policy(policy, order), permuted_inputs(inputs, order)
     )
     gross = kernel.gross_exposure(policy)[0]
     (_, end, flows), (_, turned_end, turned_flows) = straight, turned
     for name in ("price", "closing_price", "pressed"):
         ours, theirs = getattr(flows, name), getattr(turned_flows, name)
-        assert_same(ours[:, list(ORDER.markets)], theirs, 1.0)
+        kind.assert_same(ours[:, list(order.markets)], theirs, 1.0)
+    kind.assert_same(flows.index_price[:, list(order.entries)], turned_flows.index_price, 1.0)
     for name in ("perp_units_sold", "spot_units_sold"):
         ours, theirs = getattr(flows, name), getattr(turned_flows, name)
-        assert_same(ours[:, list(ORDER.markets)], theirs, gross)
-    assert_same(end.fund[:, list(ORDER.venues)], turned_end.fund, gross)
-    assert_same(flows.losses.bad_debt[:, list(ORDER.venues)], turned_flows.losses.bad_debt, gross)
+        kind.assert_same(ours[:, list(order.markets)], theirs, gross)
+    kind.assert_same(end.fund[:, list(order.venues)], turned_end.fund, gross)
+    ours, theirs = flows.losses.bad_debt, turned_flows.losses.bad_debt
+    kind.assert_same(ours[:, list(order.venues)], theirs, gross)
+    if kind is EVERY:
+        kind.assert_same(end.issuer.free_float, turned_end.issuer.free_float, gross)
+        for ours, theirs in zip(flows.off_book, turned_flows.off_book, strict=True):
+            kind.assert_same(ours[:, list(order.entries)], theirs, gross)
 
 
+@kinds
 @settings(max_examples=20)
 @given(seed=seeds, order=st.permutations(range(LAYOUT.buckets)))
-def test_order_of_cohorts_is_irrelevant(seed, order):
-    policy, inputs = drawn(seed)
+def test_order_of_cohorts_is_irrelevant(kind, seed, order):
+    policy, inputs = kind.drawn(seed)
     books = jax.tree.map(
         lambda leaf: leaf[..., list(order), :] if leaf.shape[-2] > 1 else leaf, policy.books
     )
-    found = kernel.trajectory(LAYOUT, policy, inputs)
+    found = kernel.trajectory(kind.layout, policy, inputs)
     assume(not is_near(*found))
-    turned = kernel.trajectory(LAYOUT, dataclasses.replace(policy, books=books), inputs)
+    turned = kernel.trajectory(kind.layout, dataclasses.replace(policy, books=books), inputs)
     gross = kernel.gross_exposure(policy)[0]
-    assert_same(found[2].closing_price, turned[2].closing_price, 1.0)
-    assert_same(found[1].fund, turned[1].fund, gross)
+    kind.assert_same(found[2].closing_price, turned[2].closing_price, 1.0)
+    kind.assert_same(found[1].fund, turned[1].fund, gross)
     ours, theirs = found[1].accounts.cash, turned[1].accounts.cash
-    assert_same(ours[:, :, list(order)], theirs, gross)
+    kind.assert_same(ours[:, :, list(order)], theirs, gross)
 
 
+@kinds
 @settings(max_examples=20)
 @given(seed=seeds, share=st.sampled_from([0.5, 0.25, 0.125]))
-def test_splitting_a_cohort_changes_nothing(seed, share):
-    policy, inputs = drawn(seed)
+def test_splitting_a_cohort_changes_nothing(kind, seed, share):
+    policy, inputs = kind.drawn(seed)
 
     def resized(last: float, one_before: float) -> Policy:
         """The last bucket a copy of the one before, both scaled."""
@@ -104,64 +138,101 @@ def test_splitting_a_cohort_changes_nothing(seed, share):
 
         return dataclasses.replace(policy, books=jax.tree.map(scaled, policy.books))
 
-    whole = kernel.trajectory(LAYOUT, resized(0.0, 1.0), inputs)
+    whole = kernel.trajectory(kind.layout, resized(0.0, 1.0), inputs)
     assume(not is_near(*whole))
-    parts = kernel.trajectory(LAYOUT, resized(share, 1.0 - share), inputs)
+    parts = kernel.trajectory(kind.layout, resized(share, 1.0 - share), inputs)
     gross = kernel.gross_exposure(policy)[0]
-    assert_same(whole[2].closing_price, parts[2].closing_price, 1.0)
-    assert_same(whole[1].fund, parts[1].fund, gross)
+    kind.assert_same(whole[2].closing_price, parts[2].closing_price, 1.0)
+    kind.assert_same(whole[1].fund, parts[1].fund, gross)
     ours, theirs = whole[1].accounts.cash, parts[1].accounts.cash
-    assert_same(ours[:, :, -2:].sum(axis=2), theirs[:, :, -2:].sum(axis=2), gross)
+    kind.assert_same(ours[:, :, -2:].sum(axis=2), theirs[:, :, -2:].sum(axis=2), gross)
 
 
-@settings(max_examples=20)
-@given(seed=seeds, power=st.integers(-8, 8))
-def test_the_unit_of_money_changes_no_bit_of_a_price(seed, power):
-    policy, inputs = drawn(seed)
-    unit = 2.0**power
+def in_other_money(unit: float, policy: Policy, inputs: dict[str, Any]) -> tuple[Policy, dict]:
+    """All amounts of money and all units of assets times a number; rules by account stay."""
 
     def times(part: Any, *names: str) -> Any:
-        return dataclasses.replace(part, **{name: unit * getattr(part, name) for name in names})
+        if part is None:
+            return None
+        leaves = {name: getattr(part, name) for name in names}
+        leaves = {name: unit * leaf for name, leaf in leaves.items() if leaf is not None}
+        return dataclasses.replace(part, **leaves)
 
     books = ("position", "collateral", "cash", "accounts", "budget")
     scaled = dataclasses.replace(
         policy,
         books=times(policy.books, *books),
-        impact=times(policy.impact, "depth"),
+        impact=times(policy.impact, "depth", "units"),
         healing=times(policy.healing, "arbitrage_capital", "redemption_capacity"),
         backstop=times(policy.backstop, "fund"),
         reporting=times(policy.reporting, "feed_cap"),
+        sales=times(policy.sales, "capacity"),
+        issuer=times(policy.issuer, "backing", "supply", "reserve", "free_float"),
+        kept_apart=times(policy.kept_apart, "units"),
     )
+    given = dict(inputs)
+    if "sales" in given:
+        given["sales"] = unit * given["sales"]
+    if "load" in given:
+        given["load"] = given["load"].copy()
+        given["load"][:, THRESHOLD] *= unit
+    return scaled, given
+
+
+@kinds
+@settings(max_examples=20)
+@given(seed=seeds, power=st.integers(-8, 8))
+def test_the_unit_of_money_changes_no_bit_of_a_price(kind, seed, power):
+    policy, inputs = kind.drawn(seed)
+    unit = 2.0**power
+    scaled, given = in_other_money(unit, policy, inputs)
     for dtype in ("float64", "float32"):
-        ours = kernel.trajectory(LAYOUT, policy, inputs, dtype=dtype)
-        theirs = kernel.trajectory(LAYOUT, scaled, inputs, dtype=dtype)
+        ours = kernel.trajectory(kind.layout, policy, inputs, dtype=dtype)
+        theirs = kernel.trajectory(kind.layout, scaled, given, dtype=dtype)
         for name in ("index_price", "mark_price", "traded_price", "closing_price"):
             np.testing.assert_array_equal(getattr(ours[2], name), getattr(theirs[2], name), name)
         np.testing.assert_array_equal(unit * ours[1].fund, theirs[1].fund)
+        np.testing.assert_array_equal(unit * ours[1].accounts.cash, theirs[1].accounts.cash)
 
 
+@kinds
 @settings(max_examples=20)
 @given(seed=seeds)
-def test_infinite_depth_gives_the_path_without_feedback(seed):
-    policy, inputs = drawn(seed)
+def test_infinite_depth_gives_the_path_without_feedback(kind, seed):
+    policy, inputs = kind.drawn(seed)
+    if "load" in inputs:  # outages by load are feedback too, which no depth takes away (A13)
+        inputs["load"][:, HAZARD_RATE] = 0.0
+    if policy.issuer is not None:  # and arbitrage redeems what was sold to books, deep or not
+        endless = np.full_like(policy.issuer.supply, 1e30)
+        issuer = dataclasses.replace(
+            policy.issuer, backing=endless, supply=endless, reserve=endless
+        )
+        policy = dataclasses.replace(policy, issuer=issuer)
+    impact = policy.impact
     impact = dataclasses.replace(
-        policy.impact,
-        depth=np.full_like(policy.impact.depth, INFINITE_DEPTH),
-        displacement=np.zeros_like(policy.impact.displacement),
+        impact,
+        depth=np.full_like(impact.depth, INFINITE_DEPTH),
+        displacement=np.zeros_like(impact.displacement),
+        units=None if impact.units is None else impact.distance * INFINITE_DEPTH,
     )
     deep = dataclasses.replace(policy, impact=impact)
-    found = kernel.trajectory(LAYOUT, deep, inputs)
+    found = kernel.trajectory(kind.layout, deep, inputs)
     assume(not is_near(*found))
-    paired = kernel.trajectory(LAYOUT, policy, inputs, feedback=False)
+    paired = kernel.trajectory(kind.layout, policy, inputs, feedback=False)
     gross = kernel.gross_exposure(policy)[0]
     # every displacement is at most all there is over the depth, and reaches margins through rates
     # of a percent: four digits to spare
     error = 1e4 * gross / INFINITE_DEPTH
-    fundamental = inputs["log_fundamental"][:, [market.asset for market in LAYOUT.markets]]
-    assert np.abs(found[2].closing_price - np.exp(fundamental)).max() <= error
+    prices = found[2].closing_price
+    fundamental = paired[2].fundamental[:, [market.asset for market in kind.layout.markets]]
+    if kind is DEFAULT:  # else what issuers pay is not given from outside
+        np.testing.assert_allclose(paired[2].fundamental, np.exp(inputs["log_fundamental"]))
+    assert np.abs(prices - fundamental).max() <= error
     assert not paired[2].pressed.any()  # exactly: no order and no healing moves it
-    np.testing.assert_allclose(paired[2].closing_price, np.exp(fundamental), rtol=1e-15)
-    assert np.abs(found[2].closing_price - paired[2].closing_price).max() <= error
+    np.testing.assert_allclose(paired[2].closing_price, fundamental, rtol=1e-15)
+    drawdown, alone = (1.0 - run[2].closing_price.min(axis=0) for run in (found, paired))
+    fell = alone > 1e-4
+    np.testing.assert_allclose(drawdown[fell] / alone[fell], 1.0, rtol=error / 1e-4)
     assert np.abs(found[1].fund - paired[1].fund).max() <= error * gross
     ours, theirs = found[1].accounts.cash, paired[1].accounts.cash
     assert np.abs(ours - theirs).max() <= error * gross
@@ -193,9 +264,11 @@ def test_slicing_an_order_changes_neither_price_nor_proceeds(depth, slices):
     sliced = kernel.trajectory(LAYOUT, *seller(depth, 1.0 / (slices * LAYOUT.step)))[1]
     expected = 100.0 / depth
     for state in (once, sliced):
-        assert_same(state.markets.displacement[-1, market], np.full(PATHS, expected), expected)
+        DEFAULT.assert_same(
+            state.markets.displacement[-1, market], np.full(PATHS, expected), expected
+        )
         proceeds = 100.0 - state.markets.maker_cash[-1, market]  # they began with the entry price
-        assert_same(proceeds, np.full(PATHS, -depth * np.expm1(-expected)), 100.0)
+        DEFAULT.assert_same(proceeds, np.full(PATHS, -depth * np.expm1(-expected)), 100.0)
         assert (state.accounts.contracts[-1, 0, 0, 0] == 0.0).all()
 
 
