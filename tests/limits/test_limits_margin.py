@@ -1,4 +1,4 @@
-"""Margin limits: an isolated long, the index algebra, and pro-rata deleveraging."""
+"""Margin limits: isolated positions, the index algebra, deleveraging and a vault before it."""
 
 import numpy as np
 import pytest
@@ -78,3 +78,18 @@ def test_a_vault_takes_over_half_at_the_bankruptcy_price(limit, load_limit):
     assert longs == pytest.approx(0.0)
     closed = np.array([100.0, 50.0, 30.0, 20.0]) + shorts
     assert closed == pytest.approx([15.0, 7.5, 4.5, 3.0], rel=FLOAT32)
+
+
+@pytest.mark.parametrize("fall", [0.15, 0.0954])  # 1 - 0.904522613 is 0.0954774
+def test_a_position_with_margin_of_its_own_falls_alone(limit, fall):
+    ds = limit("isolated_pair", f"scenario.shocks.macro.severity.value={-np.log1p(-fall):.17g}")
+    ds = ds.isel(path=0)
+    assert float(ds.liquidated_notional.sel(policy="baseline")) == 0.0
+    assert float(ds.bad_debt.sel(policy="baseline")) == 0.0
+    isolated = ds.sel(policy="isolated")
+    owed = 50 * (fall - 0.1)
+    assert float(isolated.bad_debt) == pytest.approx(max(owed, 0.0), rel=1e-4)
+    called = fall > 0.1
+    assert float(isolated.liquidated_accounts) == pytest.approx(2000.0 * called)
+    longs = isolated.liquidated_notional_by_market.sel(market=["v/A/perp", "v/B/perp"]).values
+    assert (longs > 0).tolist() == [called, False]

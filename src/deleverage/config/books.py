@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from deleverage.config.base import Model
 from deleverage.config.quantities import (
+    MATCH,
     NonNegative,
     OpenInterest,
     Positive,
@@ -64,6 +66,7 @@ def _single(value: Any) -> Any:
 
 
 Side = Annotated[str, choice("long", "short")]
+MarginKind = Annotated[str, choice("cross", "isolated")]
 Weights = Annotated[dict[str, SignedRatio], BeforeValidator(_single)]
 Mix = Annotated[dict[str, Share], BeforeValidator(_single)]
 
@@ -85,6 +88,21 @@ class PerpBook(_Common):
     match_share: Share = 1.0  # of what it lacks
     collateral: Mix | None = None  # shares of own funds; None: all in the numeraire
     entry: Positive = 1.0  # entry price over the starting price
+    margin: MarginKind = "cross"  # `isolated`: each position has its own share of the collateral
+
+    def positions(self) -> dict[str, PerpBook]:
+        """A book of each perp alone, by asset, with its share of size, collateral and accounts."""
+        return {
+            asset: self.model_copy(
+                update={
+                    "perps": {asset: 1.0 if weight > 0 else -1.0},
+                    "open_interest": abs(weight) * self.open_interest,
+                    "position_size": abs(weight) * self.position_size,
+                }
+            )
+            for asset, weight in self.perps.items()
+            if weight != 0
+        }
 
 
 class LoanBook(_Common):
@@ -117,3 +135,21 @@ class HedgedBook(_Common):
 
 
 BookSpec = Annotated[PerpBook | LoanBook | HedgedBook, Field(discriminator="kind")]
+
+
+def is_divisible(book: BookSpec) -> bool:
+    """Whether margin isolated by position is another than cross margin: of several perps."""
+    return isinstance(book, PerpBook) and len(book.perps) > 1
+
+
+def held(books: Mapping[str, BookSpec]) -> dict[str, BookSpec]:
+    """Books as they are held: one of each position, `BOOK-ASSET`, where margin is isolated."""
+    found: dict[str, BookSpec] = {}
+    for name, book in books.items():
+        apart = isinstance(book, PerpBook) and is_divisible(book) and book.margin == "isolated"
+        if apart and book.open_interest != MATCH:  # which is refused of several perps
+            alone = book.positions()
+            found |= {f"{name}-{asset}": position for asset, position in alone.items()}
+        else:
+            found[name] = book
+    return found

@@ -70,7 +70,7 @@ def portfolios(config: Config, names: Names, layout: Layout, rules: Rules) -> Po
     Raises:
         ConfigError: positions of a perp cannot balance, or a book has more buckets than there are.
     """
-    specs = list(config.scenario.books.items())
+    specs = list(config.scenario.held.items())
     count, buckets = len(specs), layout.buckets
     perps = max([1, *(len(book.perps) for book in layout.books)])
     assets = max([1, *(len(book.collateral) for book in layout.books)])
@@ -123,7 +123,7 @@ def _perp_cap(weights: dict[str, float], venue: str, rules: Rules) -> float:
 def leverage_caps(config: Config, names: Names, rules: Rules) -> np.ndarray:
     """Caps on the leverage of each book, [B, 1]."""
     caps = []
-    for spec in config.scenario.books.values():
+    for spec in config.scenario.held.values():
         looped = isinstance(spec, LoanBook) and spec.loop
         perps, _ = slots(spec, names.numeraire)
         loop_cap = rules.loop_cap[spec.venue] if looped else NEVER
@@ -179,7 +179,7 @@ def _size(config: Config, names: Names, name: str, spec: BookSpec) -> float:
         )
     asset, sign = next(iter(slots(spec, names.numeraire)[0].items()))
     others = 0.0
-    for other in config.scenario.books.values():
+    for other in config.scenario.held.values():
         if other.venue != spec.venue or isinstance(other, LoanBook):
             continue
         if other.open_interest != MATCH:

@@ -39,7 +39,7 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
         if f"{venue}/{asset}/spot" in names.markets
     ]
     books = []
-    for spec in scenario.books.values():
+    for spec in scenario.held.values():
         on_perps, on_collateral = slots(spec, names.numeraire)
         books.append(
             Book(

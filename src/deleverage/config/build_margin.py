@@ -40,7 +40,7 @@ def tier_counts(config: Config, names: Names, every: Iterable[Rules]) -> tuple[i
     """The most tiers that any maintenance table and any credit table in use has."""
     maintenance, credit = [1], [1]
     every = list(every)
-    for spec in config.scenario.books.values():
+    for spec in config.scenario.held.values():
         perps, collateral = slots(spec, names.numeraire)
         held = [(spec.venue, asset) for asset in perps]
         maintenance += [len(r.maintenance[e]) for r in every for e in held if e in r.maintenance]
@@ -63,11 +63,11 @@ def build_margin(
     Raises:
         ConfigError: a venue has no maintenance rate for a perp that is held there.
     """
-    count = len(config.scenario.books)
+    count = len(config.scenario.held)
     rate, deduction = np.zeros((2, shape[0], tiers[0], count))
     ratio, addition = np.zeros((2, shape[1], tiers[1], count))
     loan_rate = np.zeros(count)
-    for row, (name, spec) in enumerate(config.scenario.books.items()):
+    for row, (name, spec) in enumerate(config.scenario.held.items()):
         venue = config.scenario.venues[spec.venue]
         loan_rate[row] = venue.loan_maintenance
         perps, collateral = slots(spec, names.numeraire)

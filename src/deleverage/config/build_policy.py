@@ -177,7 +177,7 @@ def _same(value: np.ndarray, entries: Sequence[Entry]) -> np.ndarray:
 
 def _per_book(config: Config, entries: Sequence[Entry], of: Callable) -> np.ndarray:
     """[B, 1, policy] of a venue's rule."""
-    venues = [spec.venue for spec in config.scenario.books.values()]
+    venues = [spec.venue for spec in config.scenario.held.values()]
     return _stack(
         [
             [

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from deleverage.config import segregated
 from deleverage.config.base import EVERYWHERE
-from deleverage.config.books import BookSpec, HedgedBook, LoanBook
+from deleverage.config.books import BookSpec, HedgedBook, LoanBook, PerpBook, is_divisible
 from deleverage.config.haircuts import check_haircuts
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
@@ -67,6 +67,8 @@ class Checker:
             self._policy(entry, key)
             if entry.scenario.parts:
                 self._override(label, (*key, "scenario"))
+            elif entry.leverage.margin is not None:
+                self._override(label, (*key, "leverage", "margin"))
         if self.config.search is not None:
             self._search(self.config.search)
         time, timeline = self.config.time, self.config.results.timeline
@@ -351,12 +353,33 @@ class Checker:
                 self.asset(asset, places["collateral"])
                 if asset != self.names.numeraire:
                     self._accepted(asset, book.venue, places["collateral"])
+            self._margin(name, book, key)
             for slots, what in (
                 (perps, "perps"),
                 (set(mix) - {self.names.numeraire}, "collateral assets"),
             ):
                 if len(slots) > SLOTS:
                     self.refuse(key, f"{len(slots)} {what}", f"at most {SLOTS}", "split the book")
+
+    def _margin(self, name: str, book: BookSpec, key: Key) -> None:
+        """Refuse isolated margin that isolates nothing, or whose books have the names of others."""
+        if not isinstance(book, PerpBook) or book.margin != "isolated":
+            return
+        if not is_divisible(book):
+            self.refuse(
+                (*key, "margin"),
+                f"isolated margin of '{name}', which holds one perp",
+                "it for books of several perps, as one position has its collateral alone anyway",
+                "remove it",
+            )
+        for asset in book.positions():
+            if f"{name}-{asset}" in self.scenario.books:
+                self.refuse(
+                    (*key, "margin"),
+                    f"isolated margin of '{name}' beside a book '{name}-{asset}'",
+                    "another name for that book, which the position alone is to have",
+                    "rename one of the two",
+                )
 
     def _hedged(self, book: HedgedBook, key: Key) -> None:
         if book.issuer is None:

@@ -179,7 +179,8 @@ class Config(Model):
         """The configs of the entries that override the scenario."""
         variants = {}
         for label, entry in self.entries.items():
-            if not entry.scenario.parts:
+            margin = entry.leverage.margin
+            if not entry.scenario.parts and margin is None:
                 continue
             written = self.scenario.model_dump(mode="json", exclude_unset=True)
             key = self.key_of(label)
@@ -189,6 +190,14 @@ class Config(Model):
                 scenario = Scenario.model_validate(lay_over(written, entry.scenario.parts))
             except ValidationError as error:
                 refuse(error, self._source, Scenario, prefix=(*key, "scenario"))
+            if margin is not None and scenario.under_margin(margin) == scenario:
+                self._source.refuse(
+                    (*key, "leverage", "margin"),
+                    f"{margin} margin where no book of several perps has another",
+                    "cross or isolated, other than what such a book has",
+                    "remove it",
+                )
+            scenario = scenario.under_margin(margin)
             if scenario == self.scenario:
                 self._source.refuse(
                     (*key, "scenario"),
@@ -254,7 +263,7 @@ class Config(Model):
         values = _plain(self.entries[label])
         variant = self.under(label)
         if variant is not self:
-            change = {k: v for k, v in values["scenario"].items() if k == "depth_factor"}
+            change = {k: v for k, v in values.get("scenario", {}).items() if k == "depth_factor"}
             scenario = variant.scenario.model_dump(mode="json")
             (scenario["shocks"]["replay"] or {}).pop("file", None)
             values["scenario"] = change | {"is": scenario}

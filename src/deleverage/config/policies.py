@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from deleverage.config.base import Model, Scoped
+from deleverage.config.books import MarginKind
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.quantities import Positive, Share, choice, conflict
 from deleverage.config.rules import (
@@ -34,6 +35,7 @@ class Marketing(Model):
 class LeverageLever(LeverageRule):
     """Caps, whether loops may pledge what they bought, and maintenance tables of perps."""
 
+    margin: MarginKind | None = None  # of all books with several perps
     repledge: bool | None = None  # false: loops are unwound to leverage 1
     maintenance: dict[str, MaintenanceTiers] = Field(default_factory=dict)  # instead of the venues'
 

@@ -86,7 +86,7 @@ def _terms(
 
 def _hedges(part: Part, books: Portfolios, rules: Rules) -> np.ndarray:
     """Sizes of issuers' hedges relative to the scenario's, as a policy shares them out, [B, 1]."""
-    specs = part.config.scenario.books.values()
+    specs = part.config.scenario.held.values()
     factor = np.ones((len(specs), 1))
     size = size_of(books, books.own_funds, books.leverage)
     for asset, mix in rules.hedges.items():
@@ -108,7 +108,7 @@ def _takers(
     """
     given_up = forgone_by(books, response, asked_sizes(books, terms))
     kept = size_of(books, response.own_funds, response.leverage)
-    specs = part.config.scenario.books
+    specs = part.config.scenario.held
     where = np.zeros((len(specs), len(specs)))
     for giver, (name, spec) in enumerate(specs.items()):
         if given_up[giver] == 0:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deleverage.config.base import Model
-from deleverage.config.books import BookSpec
+from deleverage.config.books import BookSpec, held, is_divisible
 from deleverage.config.issuers import IssuerSpec
 from deleverage.config.order_books import MarketSpec
 from deleverage.config.quantities import (
@@ -106,3 +106,18 @@ class Scenario(Model):
     books: dict[str, BookSpec]
     makers: Makers = Makers()
     shocks: Shocks = Shocks()
+
+    @property
+    def held(self) -> dict[str, BookSpec]:
+        """Its books, those with isolated margin by position."""
+        return held(self.books)
+
+    def under_margin(self, kind: str | None) -> Scenario:
+        """The same with another kind of margin for all books of several perps; None: as it is."""
+        if kind is None:
+            return self
+        books = {
+            name: book.model_copy(update={"margin": kind}) if is_divisible(book) else book
+            for name, book in self.books.items()
+        }
+        return self.model_copy(update={"books": books})

@@ -198,7 +198,7 @@ class Replayer:
         return next(group[0].layout for group in self._built.groups if place in group[2])
 
     def _books(self, policy: str, count: int) -> Sequence[str]:
-        names = list(self._built.config.under(policy).scenario.books)
+        names = list(self._built.config.under(policy).scenario.held)
         return names if len(names) == count else [f"book {number}" for number in range(count)]
 
 

@@ -250,6 +250,7 @@ def test_set_and_sweeps_reach_every_lever(text):
 
 AMOUNTS = {
     *("by_venue", "pace", "target", "fee", "collateral_fee"),
+    "margin",  # of books with several perps, of which this config has none: test_isolated.py
     *("backstop_discount", "backstop_capacity"),  # of a kind of sale that no sweep of one names
 }
 """Parts of the liquidation lever that are numbers beside its kinds."""
