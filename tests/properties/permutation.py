@@ -92,6 +92,7 @@ BY_PART = {
     "impact": (-2, "markets"),
     "thinning": (-2, "markets"),
     "backstop": (-2, "venues"),
+    "vault": (-2, "venues"),
     "healing": None,
     "issuer": None,  # pegged assets stay in their order
     "reporting": None,

@@ -119,7 +119,7 @@ def test_collateral_leaves_only_by_sales(dtype, seed):
 def sold_from_outside(
     layout: Layout, inputs: Any, before: Any, after: Any, flows: Any
 ) -> np.ndarray:
-    """Units of outside sellers that books took, `[T, market, path]`: those that no cohort lost.
+    """Units of outside sellers that books took, `[T, market, path]`: no cohort or vault lost them.
 
     Only a measured book takes less than all. Of these one spot book has a seller, so that the
     balance of all collateral says what it took.
@@ -127,14 +127,14 @@ def sold_from_outside(
     found = np.array(inputs["sales"], float)
     markets = enumerate(layout.markets)
     measured = [m for m, market in markets if market.impact == "profile" and found[:, m].any()]
-    accounts = after.markets.maker_units.astype(float)
+    accounts = (after.markets.maker_units + after.vault.units).astype(float)
     for b, book in enumerate(layout.books):
         for j, m in enumerate(book.perps):
             accounts[:, m] += after.accounts.contracts[:, j, b].sum(axis=1)
     spot = [m for m in measured if not layout.markets[m].is_perp]
     assert len(spot) <= 1
     for m in measured:
-        if layout.markets[m].is_perp:  # in all, contracts of accounts and makers are theirs
+        if layout.markets[m].is_perp:  # in all, contracts of accounts, vaults, makers are theirs
             found[:, m] = np.diff(accounts[:, m], axis=0, prepend=0.0)
     for m in spot:
         off = (flows.off_book.redeemed + flows.off_book.taken).sum(axis=1)

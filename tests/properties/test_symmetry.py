@@ -98,6 +98,8 @@ def test_order_of_books_assets_venues_and_markets_is_irrelevant(kind, seed):
     kind.assert_same(ours[:, list(order.venues)], theirs, gross)
     if kind is EVERY:
         kind.assert_same(end.issuer.free_float, turned_end.issuer.free_float, gross)
+        kind.assert_same(end.vault.units[:, list(order.markets)], turned_end.vault.units, gross)
+        kind.assert_same(end.vault.cash[:, list(order.venues)], turned_end.vault.cash, gross)
         for ours, theirs in zip(flows.off_book, turned_flows.off_book, strict=True):
             kind.assert_same(ours[:, list(order.entries)], theirs, gross)
 
@@ -169,6 +171,7 @@ def in_other_money(unit: float, policy: Policy, inputs: dict[str, Any]) -> tuple
         sales=times(policy.sales, "capacity"),
         issuer=times(policy.issuer, "backing", "supply", "reserve", "free_float"),
         kept_apart=times(policy.kept_apart, "units"),
+        vault=times(policy.vault, "capacity"),
     )
     given = dict(inputs)
     if "sales" in given:
