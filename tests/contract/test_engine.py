@@ -170,6 +170,7 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return original(*arguments)
 
     monkeypatch.setattr(program, "run_paths", counted)
+    monkeypatch.setenv("DELEVERAGE_CACHE", "off")  # what is stored would not be traced anyway
     return seen
 
 

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import equinox
 import jax
 import numpy as np
 
+from deleverage.engine.device import processor
+
 
 def program_name(fingerprint: dict[str, Any], arguments: Any) -> str:
-    """What a program is called among processes that may share it.
+    """What a program is called among processes that may share it; no two that differ share one.
 
     Args:
         fingerprint: Of backend, versions and sources.
@@ -26,8 +29,11 @@ def program_name(fingerprint: dict[str, Any], arguments: Any) -> str:
         (leaf.shape, str(leaf.dtype)) if isinstance(leaf, np.ndarray | np.generic) else leaf
         for leaf in leaves
     ]
-    options = (jax.device_count(), os.environ.get("XLA_FLAGS"))
-    text = repr((fingerprint, jax.tree.structure(arguments), shapes, options))
+    versions = [module.__version__ for module in (equinox, np)]
+    # settings of JAX that change a program; where caches lie does not
+    settings = {name: value for name, value in jax.config.values.items() if "cache" not in name}
+    options = (jax.device_count(), os.environ.get("XLA_FLAGS"), processor(), versions)
+    text = repr((fingerprint, jax.tree.structure(arguments), shapes, options, settings))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -73,6 +73,16 @@ def _device_kind() -> str:
     return jax.devices()[0].device_kind.replace(" ", "-")
 
 
+def processor() -> str:
+    """All that this processor can do: a stored program may use any of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    found = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()[:16]
+
+
 def _instruction_set() -> str:
     """The widest vector extension of the processor: code generation follows it."""
     try:

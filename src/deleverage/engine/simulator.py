@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
-from deleverage.engine.compile_once import compile_once, program_name
+from deleverage.engine.compile_once import program_name
 from deleverage.engine.device import enable_compile_cache, fingerprint
 from deleverage.engine.program import simulate_tile
+from deleverage.engine.programs import arrays_of, compiled
 from deleverage.engine.timeline import Timeline
 from deleverage.policy import Policy
 from deleverage.shocks.draws import SEEDS
@@ -53,7 +53,7 @@ class Simulator:
 
     def __init__(self, built: Plan) -> None:
         self._cache = enable_compile_cache()
-        self._compiled: set[int] = set()  # groups
+        self._programs: dict[int, Callable] = {}  # by group
         self.tile_paths = int(built.tile_paths)
         self._seed = int(built.seed)
         self._dtype = str(built.dtype)
@@ -192,17 +192,17 @@ class Simulator:
         stop: int = SEEDS - 1,
     ) -> tuple[dict[str, np.ndarray], ...]:
         outcomes, coordinates, record, histograms = self._start(group, lanes, first, watched, stop)
-        return jax.device_get((outcomes, vars(coordinates), record, histograms))
+        return jax.device_get((outcomes, coordinates, record, histograms))
 
     def _start(
         self, group: Group, lanes: list[int], first: int, watched: tuple[int, int], stop: int
-    ) -> tuple:
+    ) -> tuple[dict[str, jax.Array], ...]:
         with jax.enable_x64(self._dtype == "float64"):
             arguments = self._arguments(group, lanes, first, watched, stop)
-            with self._compiling(group, arguments):
-                found = simulate_tile(*arguments)
-            self._compiled.add(id(group))
-            return found
+            if id(group) not in self._programs:
+                name = program_name(self.fingerprint(), arguments)
+                self._programs[id(group)] = compiled(name, _tile_in_dicts, arguments, self._cache)
+            return self._programs[id(group)](*arrays_of(arguments))
 
     def _arguments(
         self, group: Group, lanes: list[int], first: int, watched: tuple[int, int], stop: int
@@ -223,8 +223,8 @@ class Simulator:
             np.uint32(stop),
         )
 
-    def _compiling(self, group: Group, arguments: tuple) -> AbstractContextManager[None]:
-        """Around a call that compiles the group's program if it is the first of this process."""
-        if id(group) in self._compiled:
-            return nullcontext()
-        return compile_once(self._cache, program_name(self.fingerprint(), arguments))
+
+def _tile_in_dicts(*arguments: Any) -> tuple[dict[str, jax.Array], ...]:
+    """`simulate_tile` in tuples and dicts alone, which can be stored without their classes."""
+    outcomes, coordinates, record, histograms = simulate_tile(*arguments)
+    return outcomes, vars(coordinates), record, histograms

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from deleverage.config import Built, Config
 
 POLICY_BLOCK = 16
-#: Paths of a unit where the config does not say: a unit of the default scenario takes 5-30 s.
-UNIT_PATHS = 512
+#: Paths of a unit where the config does not say: one of the default scenario takes 2-10 s, so that
+#: the first result comes soon.
+UNIT_PATHS = 128
 #: Small runs have smaller ones: something for several workers, and something to resume.
 FEWEST_UNITS = 8
 UNIT_PATHS_LARGE = 8192

@@ -1,0 +1,121 @@
+"""Compiled programs, kept between processes: a later start neither traces nor compiles.
+
+A program is stored as the compiler's own bytes under a name that stands for all it is made from:
+sources, versions, processor, structure and shapes. Whoever loads it runs it, so the folder must be
+the user's own, as JAX's cache beside it must. JAX's cache alone would save the compiler's work but
+not tracing and lowering, which take longer than a small run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.monitoring
+import numpy as np
+from jax.experimental.serialize_executable import deserialize_and_load, serialize
+
+from deleverage.engine.compile_once import compile_once
+
+_HIT = "/jax/compilation_cache/cache_hits"
+
+_held: dict[str, Callable] = {}
+
+
+def compiled(name: str, function: Callable, arguments: tuple, folder: Path | None) -> Callable:
+    """A function of the arrays in some arguments, compiled: in this process, before, or now.
+
+    Args:
+        name: Of the program; see `program_name`.
+        function: Takes the arguments, and gives tuples and dicts of arrays.
+        arguments: Trees. Of their arrays shapes and types count; whatever else is in them, such
+            as a layout, is part of the program.
+        folder: Of the cache; None: nothing is kept between processes.
+
+    Returns:
+        Takes `arrays_of(arguments)`, or others of their shapes and types.
+    """
+    if name not in _held:
+        file = None if folder is None else folder / "programs" / f"{name}.program"
+        found = _load(file)
+        if found is None:
+            with compile_once(folder, name):
+                found = _load(file)  # another process has made it while we waited
+                if found is None:
+                    found = _make(file, function, arguments)
+        _held[name] = found
+    return _held[name]
+
+
+def arrays_of(arguments: tuple) -> list[Any]:
+    """The arrays among the leaves, in order."""
+    return [leaf for leaf in jax.tree.leaves(arguments) if _is_array(leaf)]
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray | np.generic)
+
+
+def _make(file: Path | None, function: Callable, arguments: tuple) -> Callable:
+    leaves, structure = jax.tree.flatten(arguments)
+
+    def of_arrays(*arrays: Any) -> Any:
+        given = iter(arrays)
+        filled = [next(given) if _is_array(leaf) else leaf for leaf in leaves]
+        return function(*structure.unflatten(filled))
+
+    with _events(_HIT) as hits:
+        made = jax.jit(of_arrays).lower(*arrays_of(arguments)).compile()
+    # XLA on a CPU cannot write again what it has read: the copy would lack functions
+    if file is not None and not hits:
+        _store(file, made)
+    return made
+
+
+def _store(file: Path, made: Any) -> None:
+    """Write a program whole or not at all; where it cannot be, JAX's cache remains."""
+    with contextlib.suppress(OSError, ValueError, NotImplementedError):
+        content = zlib.compress(pickle.dumps(serialize(made)), 1)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(content)
+        os.replace(temporary, file)
+
+
+def _load(file: Path | None) -> Callable | None:
+    """A stored program; None where there is none or it cannot be read."""
+    if file is None:
+        return None
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    try:
+        stored = pickle.loads(zlib.decompress(content))
+        return deserialize_and_load(*stored, execution_devices=jax.local_devices()[:1])
+    except Exception:  # whatever a damaged file makes of itself: it is made again
+        with contextlib.suppress(OSError):
+            file.unlink()
+        return None
+
+
+@contextlib.contextmanager
+def _events(wanted: str) -> Iterator[list[str]]:
+    """Events of JAX of one name, as they happen."""
+    seen: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        if event == wanted:
+            seen.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield seen
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
