@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deleverage.analysis import tail
-from deleverage.analysis.estimate import Estimate, ThinTailWarning, from_normal, require_fraction
+from deleverage.analysis.estimate import (
+    ThinTailWarning,
+    require_fraction,
+    standard_normal_quantile,
+)
 from deleverage.analysis.quantities import Quantity, labels, standard_quantities
 from deleverage.errors import ConfigError
 
@@ -94,72 +98,103 @@ def as_text(rows: Sequence[Row]) -> list[Row]:
 
 def _shared_quantities(first: xr.Dataset, second: xr.Dataset) -> list[Quantity]:
     names = {quantity.name for quantity in standard_quantities(second, None)}
-    return [
-        quantity
-        for quantity in standard_quantities(first, None)
-        # a ratio's parts are compared by themselves
-        if quantity.name in names
-        and getattr(quantity, "over", None) is None
-        and getattr(quantity, "per", None) is None
-    ]
+    return [one for one in standard_quantities(first, None) if one.name in names]
 
 
 def _rows(
     quantity: Quantity, first: xr.Dataset, second: xr.Dataset, paired: bool, level: float
 ) -> list[Row]:
-    import xarray as xr
-
-    one, other = (quantity.outcome(x).compute() for x in (first, second))
-    what = quantity.measure
-    if what is None:
-        values = [np.asarray(x.values, dtype=float) for x in (one, other)]
-        estimates = [Estimate(d, 0.0, d, d) for d in (values[1] - values[0]).tolist()]
-        thin, paths = False, 0
-    else:
-        measured = [tail.measure(x, what, level) for x in (one, other)]
-        values = [found.estimate.values for found in measured]
-        thin = any("thin_tail" in found.attrs for found in measured)
-        paths = min(one.sizes["path"], other.sizes["path"])
-        if paired:
-            # rows stand for each other in order, so the places of paths are theirs too
-            rest = [
-                x.drop_vars([c for c in x.coords if c not in ("log_weight",)]) for x in (one, other)
-            ]
-            joined = xr.concat(
-                [x.rename(policy="row") for x in rest],
-                "policy",
-                coords="minimal",
-                compat="override",
-            ).assign_coords(policy=["first", "second"])
-            found = tail.paired(joined, "second", "first", what, level)
-            estimates = [
-                Estimate(*(float(found[name].values[i]) for name in _FIELDS))
-                for i in range(one.sizes["policy"])
-            ]
-        else:
-            errors = np.hypot(*(found.standard_error.values for found in measured))
-            estimates = [
-                from_normal(float(d), float(e), level)
-                for d, e in zip(values[1] - values[0], errors, strict=True)
-            ]
-    share = what is not None and what.name == "probability"
+    measured, difference, paths = _measured(quantity, first, second, paired, level)
+    thin = any("thin_tail" in found.attrs for found in measured)
+    values = [found.estimate.values for found in measured]
+    units = quantity.units(quantity.outcome(first), first)
     return [
         {
             "policy": str(label),
             "quantity": quantity.name,
-            "units": "1" if share else str(one.attrs.get("units", "")),
+            "units": units,
             "first": _number(values[0][i]),
             "second": _number(values[1][i]),
-            "difference": _number(estimates[i].value),
-            "standard_error": _number(estimates[i].standard_error),
-            "lower": _number(estimates[i].lower),
-            "upper": _number(estimates[i].upper),
+            **{
+                key: _number(difference[name].values[i])
+                for key, name in zip(("difference", *_FIELDS[1:]), _FIELDS, strict=True)
+            },
             "paired": paired,
             "paths": paths,
             "thin": thin,
         }
         for i, label in enumerate(labels(first, "policy"))
     ]
+
+
+def _measured(
+    quantity: Quantity, first: xr.Dataset, second: xr.Dataset, paired: bool, level: float
+) -> tuple[list[xr.Dataset], xr.Dataset, int]:
+    """The quantity in both, second less first, and the paths of the smaller sample."""
+    outcomes = [_outcome(quantity, x) for x in (first, second)]
+    what = quantity.measure
+    if what is None:
+        constants = [_numbers(x.values.astype(float)) for x in outcomes]
+        change = constants[1].estimate - constants[0].estimate
+        return constants, _numbers(change.values), 0
+    paths = min(x.sizes["path"] for x in outcomes)
+    divisors = [_computed(quantity.divisor(x)) for x in (first, second)]
+    if quantity.over is not None:
+        measured = [
+            tail.ratio_of_means(*both, level, at_zero=0.0)
+            for both in zip(outcomes, divisors, strict=True)
+        ]
+    else:
+        measured = [tail.measure(x, what, level) for x in outcomes]
+    if not paired:
+        errors = np.hypot(*(found.standard_error.values for found in measured))
+        change = measured[1].estimate.values - measured[0].estimate.values
+        return measured, _numbers(change, errors, level), paths
+    if quantity.over is not None:
+        both = (_side_by_side(*outcomes), _side_by_side(*divisors))
+        difference = tail.difference_of_ratios(*both, "second", "first", level, at_zero=0.0)
+    else:
+        difference = tail.paired(_side_by_side(*outcomes), "second", "first", what, level)
+    return measured, difference, paths
+
+
+def _outcome(quantity: Quantity, dataset: xr.Dataset) -> xr.DataArray:
+    """What is measured; per unit of a policy's constant already path by path.
+
+    The measures that are given per unit (means, quantiles, shortfalls) scale with the outcome.
+    """
+    outcome = quantity.outcome(dataset)
+    if quantity.per is not None:
+        amount = dataset[quantity.per].astype(np.float64).reset_coords(drop=True)
+        outcome = outcome / amount.where(amount != 0)
+    return outcome.compute()
+
+
+def _computed(x: xr.DataArray | None) -> xr.DataArray | None:
+    return None if x is None else x.compute()
+
+
+def _numbers(
+    values: np.ndarray, errors: np.ndarray | float = 0.0, level: float = 0.95
+) -> xr.Dataset:
+    """Values by policy with normal intervals."""
+    import xarray as xr
+
+    half = standard_normal_quantile(level) * errors
+    numbers = (values, errors + 0.0 * values, values - half, values + half)
+    return xr.Dataset({n: ("policy", x) for n, x in zip(_FIELDS, numbers, strict=True)})
+
+
+def _side_by_side(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
+    """Both as the policies `first` and `second`: rows and paths stand for each other in order."""
+    import xarray as xr
+
+    rest = [
+        x.drop_vars([c for c in x.coords if c != "log_weight"]).rename(policy="row")
+        for x in (first, second)
+    ]
+    joined = xr.concat(rest, "policy", coords="minimal", compat="override")
+    return joined.assign_coords(policy=["first", "second"])
 
 
 _FIELDS = ("estimate", "standard_error", "lower", "upper")

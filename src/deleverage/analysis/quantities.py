@@ -98,6 +98,17 @@ class Quantity:
         """The array `(policy, path)` whose mean divides that of the outcome."""
         return None if self.over is None else self._sum(dataset, (self.over,))
 
+    def units(self, outcome: xr.DataArray, dataset: xr.Dataset) -> str:
+        """The units of the measure."""
+        share = self.measure is not None and self.measure.name == "probability"
+        if share or self.over is not None:
+            return "1"
+        own = str(outcome.attrs.get("units", ""))
+        if self.per is None:
+            return own
+        other = str(dataset[self.per].attrs.get("units", ""))
+        return "1" if own == other else f"{own} / {other}"
+
     def _sum(self, dataset: xr.Dataset, names: tuple[str, ...]) -> xr.DataArray:
         parts = []
         for name in names:

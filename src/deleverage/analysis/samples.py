@@ -108,11 +108,16 @@ class Gathered:
 
     def pairs(self, least: int = 1) -> Iterator[tuple[Place, Sample, Sample]]:
         """Each place with its two samples on the paths that both have; `least` as in `samples`."""
-        both = zip(rows(self._outcomes[0]), rows(self._outcomes[1]), strict=True)
-        for (place, one), (_, other) in both:
-            (first, second), weights = _present((one, other), self._weights)
-            if self._suffices(place, first.size, least):
-                yield place, Sample(first, weights), Sample(second, weights)
+        for place, (one, other) in self.together(least):
+            yield place, one, other
+
+    def together(self, least: int = 1) -> Iterator[tuple[Place, list[Sample]]]:
+        """Each place with the samples of all outcomes on the paths that every one of them has."""
+        for found in zip(*map(rows, self._outcomes), strict=True):
+            place = found[0][0]
+            kept, weights = _present(tuple(row for _, row in found), self._weights)
+            if self._suffices(place, kept[0].size, least):
+                yield place, [Sample(values, weights) for values in kept]
 
     def _suffices(self, place: Place, paths: int, least: int) -> bool:
         if paths < least:

@@ -72,7 +72,7 @@ def summary(
         wanted = (quantity.variables, quantity.less, dict(quantity.selection))
         if wanted != source:
             source, outcome = wanted, _in_memory(quantity.outcome(dataset))
-        units[column] = _units(quantity, outcome, dataset)
+        units[column] = quantity.units(outcome, dataset)
         divisor = quantity.divisor(dataset)
         if divisor is None:
             measured = _measure(quantity, outcome, policies, against, level)
@@ -158,14 +158,3 @@ def _measure_name(quantity: Quantity) -> str:
     if quantity.per is not None:
         name = f"{name} per {quantity.per.replace('_', ' ')}"
     return f"difference of {name}" if quantity.difference else name
-
-
-def _units(quantity: Quantity, outcome: xr.DataArray, dataset: xr.Dataset) -> str:
-    share = quantity.measure is not None and quantity.measure.name == "probability"
-    if share or quantity.over is not None:
-        return "1"
-    own = str(outcome.attrs.get("units", ""))
-    if quantity.per is None:
-        return own
-    other = str(dataset[quantity.per].attrs.get("units", ""))
-    return "1" if own == other else f"{own} / {other}"

@@ -58,6 +58,7 @@ __all__ = [
     "conditional",
     "convergence",
     "difference",
+    "difference_of_ratios",
     "expected_shortfall",
     "mean",
     "measure",
@@ -177,9 +178,50 @@ def ratio_of_means(
         ConfigError: The two have other labels, or `level` lies outside (0, 1).
         RunError: There are fewer than two paths.
     """
+    level = require_fraction("level", level)
+    result = gather(*_fraction(numerator, denominator))
+    for place, one, other in result.pairs():
+        result.put(place, ratio.ratio_of_means(one, other, level, at_zero), one.size)
+    return _finish(result, None, level, "ratio of means", ratio.METHOD)
+
+
+def difference_of_ratios(
+    numerator: xr.DataArray,
+    denominator: xr.DataArray,
+    policy_a: str,
+    policy_b: str,
+    level: float = 0.95,
+    at_zero: float = math.nan,
+) -> xr.Dataset:
+    """The ratio of means under `policy_a` minus that under `policy_b`, paired path by path.
+
+    Arguments as of `ratio_of_means` and `difference`: the error is that of the differenced
+    linearisations, on the paths that all four outcomes have.
+
+    Raises:
+        ConfigError: A policy that is not there, other labels, or a level outside (0, 1).
+        RunError: There are fewer than two paths.
+    """
+    level = require_fraction("level", level)
+    parts = _fraction(numerator, denominator)
+    result = gather(*(_of_policy(x, label) for label in (policy_a, policy_b) for x in parts))
+    for place, (above, below, other_above, other_below) in result.together(least=2):
+        value, terms = ratio.influence(above, below, at_zero)
+        other_value, other_terms = ratio.influence(other_above, other_below, at_zero)
+        error = error_of_mean(terms - other_terms)
+        result.put(place, from_normal(value - other_value, error, level), above.size)
+    name = "difference of ratio of means"
+    return _finish(result, None, level, name, f"paired {ratio.METHOD}").assign_attrs(
+        policies=f"{policy_a} - {policy_b}"
+    )
+
+
+def _fraction(
+    numerator: xr.DataArray, denominator: xr.DataArray
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both in one shape, the numerator with the unit of their ratio."""
     import xarray as xr
 
-    level = require_fraction("level", level)
     for x in (numerator, denominator):
         require_paths(x)
     try:
@@ -190,11 +232,7 @@ def ratio_of_means(
             "dataset."
         ) from None
     units = [x.attrs.get("units", "1") for x in (numerator, denominator)]
-    unit = "1" if units[0] == units[1] else " / ".join(units)
-    result = gather(above.assign_attrs(units=unit), below)
-    for place, one, other in result.pairs():
-        result.put(place, ratio.ratio_of_means(one, other, level, at_zero), one.size)
-    return _finish(result, None, level, "ratio of means", ratio.METHOD)
+    return above.assign_attrs(units="1" if units[0] == units[1] else " / ".join(units)), below
 
 
 def measure(x: xr.DataArray, what: Measure, level: float = 0.95) -> xr.Dataset:

@@ -58,6 +58,66 @@ def test_runs_of_one_seed_are_paired_on_the_paths_of_both(common):
     json.dumps(rows, allow_nan=False)
 
 
+def with_ratios(rng, common, interest):
+    """A dataset with liquidations, half of them exogenous, and open interest."""
+    x = dataset(rng, common=common)
+    shape = x.bad_debt.shape
+    total = np.exp(common + 0.1 * rng.standard_normal(shape))
+    alone = total * (0.5 + 0.05 * rng.standard_normal(shape))
+    return x.assign(
+        liquidated_units=(("policy", "path"), total, {"units": "million USD"}),
+        exogenous_liquidations=(("policy", "path"), alone, {"units": "million USD"}),
+        open_interest=("policy", np.asarray(interest, float), {"units": "million USD"}),
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ratios_are_compared_too_paired_where_the_draws_are_common(common, seed):
+    paired = seed == 1
+    first = with_ratios(np.random.default_rng(1), common, [100, 50])
+    second = with_ratios(np.random.default_rng(2), common, [100, 40])
+    rows = compare.runs(run(first), run(second, seed=seed))
+
+    row = pick(rows, "bad_debt.mean.per_open_interest", "floor")
+    each = [first.bad_debt[1] / 50, second.bad_debt[1] / 40]
+    alone = [x.std(ddof=1).item() / math.sqrt(COUNT) for x in each]
+    together = (each[1] - each[0]).std(ddof=1).item() / math.sqrt(COUNT)
+    assert row["first"] == pytest.approx(each[0].mean().item())
+    assert row["difference"] == pytest.approx((each[1] - each[0]).mean().item())
+    expected = together if paired else math.hypot(*alone)
+    assert row["standard_error"] == pytest.approx(expected)
+    assert (row["units"], row["paired"]) == ("1", paired)
+
+    row = pick(rows, "bad_debt.shortfall_99.per_open_interest")
+    worst = pick(rows, "bad_debt.shortfall_99")
+    for key in ("first", "second", "difference", "standard_error"):
+        assert row[key] == pytest.approx(worst[key] / 100)
+
+    row = pick(rows, "reproduction_number.ratio_of_means", "floor")
+    terms, ratios = [], []
+    for x in (first, second):
+        total, alone = (x[n].values[1] for n in ("liquidated_units", "exogenous_liquidations"))
+        ratios.append(1 - alone.mean() / total.mean())
+        terms.append((total - alone - ratios[-1] * total) / total.mean())
+    expected = (
+        np.std(terms[1] - terms[0], ddof=1)
+        if paired
+        else math.hypot(*(np.std(one, ddof=1) for one in terms))
+    )
+    assert row["difference"] == pytest.approx(ratios[1] - ratios[0])
+    assert row["standard_error"] == pytest.approx(expected / math.sqrt(COUNT))
+    json.dumps(rows, allow_nan=False)
+
+
+def test_a_ratio_to_no_open_interest_is_none_and_not_judged(common):
+    first = with_ratios(np.random.default_rng(1), common, [100, 50])
+    second = with_ratios(np.random.default_rng(2), common, [100, 0])
+    row = pick(compare.runs(run(first), run(second)), "bad_debt.mean.per_open_interest", "floor")
+    assert row["first"] is not None
+    assert (row["second"], row["difference"], row["p_value"]) == (None, None, None)
+    assert not row["significant"]
+
+
 def test_runs_of_other_seeds_are_independent(common):
     first = dataset(np.random.default_rng(1), 0.0, common=common)
     second = dataset(np.random.default_rng(2), 0.05)

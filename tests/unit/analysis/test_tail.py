@@ -118,6 +118,21 @@ def test_ratio_of_means_and_its_error():
     assert tail.ratio_of_means(below, below).standard_error.item() == 0.0
 
 
+def test_the_difference_of_two_ratios_is_paired_path_by_path():
+    # a: 2 over 4, terms (n - d / 2) / 4 = 1/8, -1/8; b: 3 over 4, terms (n - 3 d / 4) / 4 =
+    # (3 - 9/4) / 4, (3 - 15/4) / 4 = 3/16, -3/16; the difference has the terms -1/16, 1/16
+    above = outcome([[2.0, 2.0], [3.0, 3.0]], ["a", "b"])
+    below = outcome([[3.0, 5.0], [3.0, 5.0]], ["a", "b"])
+    found = tail.difference_of_ratios(above, below, "a", "b")
+    assert found.estimate.item() == -0.25
+    assert found.standard_error.item() == pytest.approx(1 / 16, rel=1e-14)
+    assert found.attrs["policies"] == "a - b"
+    missing = outcome([[2.0, np.nan, 2.0], [3.0, 9.0, 3.0]], ["a", "b"])
+    below = outcome([[3.0, 4.0, 5.0], [3.0, 1.0, 5.0]], ["a", "b"])
+    found = tail.difference_of_ratios(missing, below, "a", "b")
+    assert (found.estimate.item(), found.paths.item()) == (-0.25, 2)
+
+
 def test_a_ratio_honours_the_weights():
     weights = {"log_weight": ("path", np.log([0.5, 1.0, 1.5]))}
     found = tail.ratio_of_means(outcome([1.0, 2, 3], **weights), outcome([2.0, 2, 2], **weights))
