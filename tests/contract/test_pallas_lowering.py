@@ -34,6 +34,7 @@ from deleverage.cascade.start import initial_state
 from deleverage.cascade.step import StepInputs, step
 from deleverage.cascade.trading import place_collateral_orders, place_perp_orders
 from deleverage.cascade.worklist import Drive
+from deleverage.policy import VaultRules
 
 PATHS = 128  # a warpgroup, one path a thread
 MOSAIC_NEEDS = (0, 11)
@@ -247,6 +248,18 @@ def test_rows_give_the_numbers_of_the_stage(tiny, name):
 
 def test_rows_give_the_numbers_of_a_step_with_every_kind(richer):
     assert_same(*traced(*stages(richer)["step"]))
+
+
+def test_rows_give_the_numbers_of_a_step_with_a_vault():
+    world = Stressed(
+        *tiny_world(
+            impact__depth=400.0,
+            liquidation__pace=1.0,
+            vault=VaultRules(np.array([[20.0], [0.0]]), np.array([[1.0], [1e30]])),
+        )
+    )
+    assert np.any(np.asarray(world.flows.losses.vault_taken) > 0)  # and is worked off from here
+    assert_same(*traced(*stages(world)["step"]))
 
 
 def test_the_stressed_world_has_work_for_every_stage(tiny):
