@@ -83,6 +83,77 @@ def test_marginal_shortfalls_add_up_to_the_shortfall_of_the_sum():
     assert found.estimate.attrs["units"] == "USD"
 
 
+COUPLING = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, 0.3], [0.0, 0.3, 1.0]])
+SCALE = np.array([1.0, 2.0, 0.5])
+
+
+@pytest.fixture(scope="module")
+def venues():
+    """Losses of three venues, jointly normal, under two policies; the second doubles them."""
+    draws = np.random.default_rng(14).standard_normal((40_000, 3))
+    losses = draws @ np.linalg.cholesky(COUPLING).T * SCALE
+    return xr.DataArray(
+        np.stack([losses, 2 * losses]),
+        dims=("policy", "path", "venue"),
+        coords={"policy": ["a", "b"], "venue": ["x", "y", "z"]},
+        attrs={"units": "million USD"},
+    )
+
+
+@pytest.mark.parametrize("measure", ["covar", "delta_covar", "marginal_expected_shortfall"])
+def test_all_pairs_of_a_normal_law(venues, measure, monkeypatch):
+    found = systemic.all_pairs(venues.chunk(path=10_000), "venue", measure, q=0.9)
+    assert found.estimate.dims == ("policy", "given_venue", "venue")
+    assert found.estimate.attrs["units"] == "million USD"
+    worst = norm.ppf(0.9)
+    for i in range(3):
+        for j in range(3):
+            rho = min(COUPLING[i, j], 1 - 1e-9)
+            monkeypatch.setattr(f"{__name__}.RHO", rho)
+            if measure == "marginal_expected_shortfall":
+                truth = rho * norm.pdf(worst) / 0.1
+            else:
+                truth = quantile_given(0.9, worst, 60.0)
+                if measure == "delta_covar":
+                    truth -= quantile_given(0.9, norm.ppf(0.25), norm.ppf(0.75))
+            pair = found.sel(policy="a").isel(given_venue=i, venue=j)
+            off = abs(pair.estimate.item() - truth * SCALE[j])
+            assert off < 4 * pair.standard_error.item() + 1e-6, (i, j)
+            assert pair.standard_error.item() < 0.06 * SCALE[j]
+    np.testing.assert_allclose(found.estimate[1], 2 * found.estimate[0], rtol=1e-12)
+    alone = getattr(systemic, measure)(venues[:, :, 1], venues[:, :, 0], q=0.9)
+    pair = found.sel(given_venue="x", venue="y")
+    np.testing.assert_array_equal(pair.standard_error, alone.standard_error)
+    np.testing.assert_array_equal(pair.lower, alone.lower)
+
+
+def test_all_pairs_hold_one_policy_in_memory_at_a_time(venues, monkeypatch):
+    from deleverage.analysis import all_pairs
+
+    seen = []
+    matrix = all_pairs._matrix
+    monkeypatch.setattr(
+        all_pairs, "_matrix", lambda x, *rest: (seen.append(x.shape), matrix(x, *rest))[1]
+    )
+    systemic.all_pairs(venues, "venue", "marginal_expected_shortfall", q=0.9)
+    assert seen == [(1, 40_000, 3)] * 2
+    found = systemic.all_pairs(venues[0, :100], "venue", "covar", q=0.5)
+    assert found.estimate.dims == ("given_venue", "venue")
+
+
+def test_all_pairs_refuse_what_they_are_not():
+    x = xr.DataArray(np.zeros((10, 2)), dims=("path", "venue"))
+    with pytest.raises(ConfigError, match="must be one of venue"):
+        systemic.all_pairs(x, "asset")
+    with pytest.raises(ConfigError, match="must be covar, delta_covar or"):
+        systemic.all_pairs(x, "venue", "var")
+    with pytest.raises(ConfigError, match="one level; give it as q"):
+        systemic.all_pairs(x, "venue", "marginal_expected_shortfall", p=0.9)
+    noise = x + np.random.default_rng(0).standard_normal((10, 2))
+    with pytest.warns(tail.ThinTailWarning, match="of some pairs rests on too few points"):
+        systemic.all_pairs(noise, "venue", "covar", q=0.7)
+
+
 def test_importance_weights_reach_the_same_covar():
     rng = np.random.default_rng(13)
     g = rng.standard_normal(60_000) + 1.5
