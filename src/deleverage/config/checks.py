@@ -8,14 +8,15 @@ from typing import NoReturn
 
 from deleverage.config import segregated
 from deleverage.config.base import EVERYWHERE
-from deleverage.config.books import BookSpec, HedgedBook, LoanBook, PerpBook, is_divisible
+from deleverage.config.books import BookSpec, HedgedBook, LoanBook
+from deleverage.config.check_books import check_books
+from deleverage.config.check_indices import check_index_rule
+from deleverage.config.check_shocks import check_shocks
 from deleverage.config.haircuts import check_haircuts
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
-from deleverage.config.replay import log_series
-from deleverage.config.rules import PRODUCTS, IndexRule, IndexTerms
 from deleverage.config.sales import check_sales
 from deleverage.config.scenario import Numeraire, Pegged, Scenario
 from deleverage.config.search import Search
@@ -23,9 +24,6 @@ from deleverage.config.source import Key
 from deleverage.config.sweep import label_of
 from deleverage.config.timeline import steps_between
 from deleverage.config.vaults import check_vaults
-
-SLOTS = 3
-"""Perps, or collateral assets, that one book may hold."""
 
 
 def check(config: Config) -> None:
@@ -99,8 +97,8 @@ class Checker:
         self._assets()
         self.names = Names(self.config, published)
         self._venues()
-        self._shocks()
-        self._books()
+        check_shocks(self)
+        check_books(self)
 
     def _override(self, label: str, key: Key) -> None:
         """An entry's own scenario: sound, and with the labels that the dataset has."""
@@ -208,191 +206,9 @@ class Checker:
                     )
             segregated.check_venue(self, name, (*key, "collateral"))
             for asset, rule in venue.index.items():
-                self._index_rule(rule, asset, name, (*key, "index", asset))
+                check_index_rule(self, rule, asset, name, (*key, "index", asset))
             for scope in venue.leverage.cap or {}:
                 self.scope(scope, (*key, "leverage", "cap", scope))
-
-    def _index_rule(self, rule: IndexRule, asset: str, venue: str | None, key: Key) -> None:
-        """Check the terms of all products, and of each that differs."""
-        self._index(rule, asset, venue, key)
-        for product in PRODUCTS:
-            terms = getattr(rule, product)
-            if terms is None:
-                continue
-            uses = (
-                products
-                for (place, of), products in self.names.uses.items()
-                if of == asset and venue in (None, place)
-            )
-            if not any(product in products for products in uses):
-                self.refuse(
-                    (*key, product),
-                    f"an index of '{asset}' for {product}, which nothing there goes by",
-                    "futures for perps and what margins them, loans for what is borrowed against",
-                    "remove it, or add such a book",
-                )
-            self._index(terms, asset, venue, (*key, product))
-
-    def _index(self, rule: IndexTerms, asset: str, venue: str | None, key: Key) -> None:
-        pegged = isinstance(self.scenario.assets[asset], Pegged)
-        if (rule.redemption or rule.floor or rule.hard_anchor) and not pegged:
-            self.refuse(
-                key,
-                f"a redemption price for '{asset}', which has no issuer",
-                "redemption, floor and hard_anchor for pegged assets",
-                "remove it or make the asset pegged",
-            )
-        venues = [venue] if venue else list(self.scenario.venues)
-        pairs = {pair for place in venues for pair in self.names.own_pairs(place, asset)}
-        for pair in rule.own or {}:
-            if pair != EVERYWHERE:
-                self.known(pair, sorted(pairs), (*key, "own", pair), "pair")
-        own = None if rule.own is None else sum(rule.own.values())
-        for name in rule.from_ or {}:
-            place, _, pair = name.partition("/")
-            self.venue(place, (*key, "from", name))
-            there = self.names.own_pairs(place, asset)
-            if (pair or asset) not in there:
-                self.refuse(
-                    (*key, "from", name),
-                    f"'{place}' has no spot book of '{pair or asset}' to read",
-                    ", ".join(f"{place}/{one}" for one in there) or f"venues that trade {asset}",
-                    "name a book that exists",
-                )
-        read = sum((rule.from_ or {}).values())
-        shares = (rule.others, rule.equal, rule.reference, rule.redemption)
-        rest = read + sum(share or 0.0 for share in shares)
-        total = rest + (own or 0.0)
-        if total > 1 + 1e-9 or (own is not None and abs(total - 1) > 1e-9):
-            self.refuse(
-                key,
-                f"weights that sum to {total:.10g}",
-                "weights own + others + equal + from + reference + redemption that sum to 1",
-                "change one of them, or leave out own, which then takes the rest",
-            )
-        if own == 0 and total == 0:  # pragma: no cover - the sum above refuses it
-            raise AssertionError
-
-    def _shocks(self) -> None:
-        shocks, key = self.scenario.shocks, ("scenario", "shocks")
-        loaded = [("macro", shocks.macro.loadings)]
-        if shocks.merton is not None:
-            loaded.append(("merton", shocks.merton.loadings))
-        for part, loadings in loaded:
-            for asset in loadings:
-                self.asset(asset, (*key, part, "loadings", asset))
-                if self.scenario.assets[asset].kind != "risk":
-                    self.refuse(
-                        (*key, part, "loadings", asset),
-                        f"'{asset}' is not a risk asset",
-                        "assets of kind risk, which pegged ones follow",
-                        "remove it",
-                    )
-        log_series(self.config, self.names)
-        for part in ("outages", "halts", "glitches"):
-            for number, failure in enumerate(getattr(shocks, part)):
-                self.venue(failure.venue, (*key, part, number, "venue"))
-        for number, glitch in enumerate(shocks.glitches):
-            indices = [one.asset for one in self.names.indices if one.venue == glitch.venue]
-            if not indices:
-                self.refuse(
-                    (*key, "glitches", number, "venue"),
-                    f"'{glitch.venue}' publishes no index",
-                    "a venue that does",
-                    "remove the glitch or name another venue",
-                )
-            if glitch.asset is not None:
-                self.known(glitch.asset, indices, (*key, "glitches", number, "asset"), "index")
-        for number, sale in enumerate(shocks.sales):
-            self.known(sale.market, self.names.markets, (*key, "sales", number, "market"), "market")
-        assets = self.scenario.assets.values()
-        moved = any(isinstance(a, Pegged) or getattr(a, "arbitrage", None) for a in assets)
-        if shocks.congestions and not moved:
-            self.refuse(
-                (*key, "congestions"),
-                "a congestion where nothing is redeemed or moved between venues",
-                "a congestion in a scenario with a pegged asset or with arbitrage",
-                "remove it, or give an asset `arbitrage`",
-            )
-        for number, loss in enumerate(shocks.backing):
-            here: Key = (*key, "backing", number, "asset")
-            self.asset(loss.asset, here)
-            asset = self.scenario.assets[loss.asset]
-            if not isinstance(asset, Pegged) or asset.issuer is None:
-                self.refuse(
-                    here,
-                    f"a loss of what backs '{loss.asset}', whose issuer is not modelled",
-                    "pegged assets with an `issuer`",
-                    f"add scenario.assets.{loss.asset}.issuer: {{supply: ...}}",
-                )
-
-    def _books(self) -> None:
-        if not self.scenario.books:
-            self.refuse(("scenario", "books"), "no book came", "at least one", "add a book")
-        for name, book in self.scenario.books.items():
-            key: Key = ("scenario", "books", name)
-            self.venue(book.venue, (*key, "venue"))
-            if isinstance(book, HedgedBook):
-                self._hedged(book, key)
-                perps, mix = {book.asset: -1.0}, {book.asset: 1.0}
-                places = {"perps": (*key, "asset"), "collateral": (*key, "asset")}
-            else:
-                perps = {} if isinstance(book, LoanBook) else book.perps
-                mix = book.collateral or {}
-                for weights, part in ((perps, "perps"), (book.collateral, "collateral")):
-                    if weights == {} and part in type(book).model_fields:
-                        self.refuse((*key, part), "an empty mapping", "weights", "name an asset")
-                places = {"perps": (*key, "perps"), "collateral": (*key, "collateral")}
-                self._sums_to_one(perps, places["perps"], "absolute weights")
-                self._sums_to_one(mix, places["collateral"], "shares")
-            for asset in perps:
-                self.asset(asset, places["perps"])
-                label = f"{book.venue}/{asset}/perp"
-                self.known(label, self.names.markets, places["perps"], "market")
-            for asset in mix:
-                self.asset(asset, places["collateral"])
-                if asset != self.names.numeraire:
-                    self._accepted(asset, book.venue, places["collateral"])
-            self._margin(name, book, key)
-            for slots, what in (
-                (perps, "perps"),
-                (set(mix) - {self.names.numeraire}, "collateral assets"),
-            ):
-                if len(slots) > SLOTS:
-                    self.refuse(key, f"{len(slots)} {what}", f"at most {SLOTS}", "split the book")
-
-    def _margin(self, name: str, book: BookSpec, key: Key) -> None:
-        """Refuse isolated margin that isolates nothing, or whose books have the names of others."""
-        if not isinstance(book, PerpBook) or book.margin != "isolated":
-            return
-        if not is_divisible(book):
-            self.refuse(
-                (*key, "margin"),
-                f"isolated margin of '{name}', which holds one perp",
-                "it for books of several perps, as one position has its collateral alone anyway",
-                "remove it",
-            )
-        for asset in book.positions():
-            if f"{name}-{asset}" in self.scenario.books:
-                self.refuse(
-                    (*key, "margin"),
-                    f"isolated margin of '{name}' beside a book '{name}-{asset}'",
-                    "another name for that book, which the position alone is to have",
-                    "rename one of the two",
-                )
-
-    def _hedged(self, book: HedgedBook, key: Key) -> None:
-        if book.issuer is None:
-            return
-        self.asset(book.issuer, (*key, "issuer"))
-        asset = self.scenario.assets[book.issuer]
-        if not isinstance(asset, Pegged) or asset.issuer is None:
-            self.refuse(
-                (*key, "issuer"),
-                f"a hedge of '{book.issuer}', whose issuer is not modelled",
-                "pegged assets with an `issuer`",
-                f"add scenario.assets.{book.issuer}.issuer: {{supply: ...}}",
-            )
 
     def _issuer(self, name: str, lever: IssuerLever, key: Key) -> None:
         self.asset(name, key)
@@ -418,33 +234,6 @@ class Checker:
                     f"add a book {{kind: hedged, venue: {venue}, issuer: {name}, ...}}",
                 )
 
-    def _sums_to_one(self, weights: dict[str, float], key: Key, what: str) -> None:
-        total = sum(abs(weight) for weight in weights.values())
-        if weights and abs(total - 1) > 1e-9:
-            self.refuse(
-                key,
-                f"{what} that sum to {total:.10g}",
-                f"{what} that sum to 1",
-                "change one of them",
-            )
-
-    def _accepted(self, asset: str, venue: str, key: Key) -> None:
-        accepted = self.scenario.venues[venue].collateral
-        if asset not in accepted:
-            self.refuse(
-                key,
-                f"'{asset}' is not accepted as collateral on '{venue}'",
-                ", ".join(accepted) or "the numeraire alone",
-                f"add it to scenario.venues.{venue}.collateral",
-            )
-        if not self.names.own_pairs(venue, asset):
-            self.refuse(
-                key,
-                f"'{asset}' has no spot book on '{venue}' to be sold on",
-                "collateral with a spot book on its venue",
-                f"add the market {venue}/{asset}/spot",
-            )
-
     def _policy(self, entry: PolicySpec, key: Key) -> None:
         for scope in entry.collateral:
             self.scope(scope, (*key, "collateral", scope))
@@ -461,7 +250,7 @@ class Checker:
         for scope, rule in entry.index.items():
             self.scope(scope, (*key, "index", scope))
             asset, _, venue = scope.partition("@")
-            self._index_rule(rule, asset, venue or None, (*key, "index", scope))
+            check_index_rule(self, rule, asset, venue or None, (*key, "index", scope))
             venues = [venue] if venue else list(self.scenario.venues)
             if not any((name, asset) in self.names.uses for name in venues):
                 self.refuse(
