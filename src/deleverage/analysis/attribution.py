@@ -25,7 +25,7 @@ import numpy as np
 from deleverage.analysis.batches import Batched, batched
 from deleverage.analysis.causation import necessary_and_sufficient
 from deleverage.analysis.coalitions import Game, game
-from deleverage.analysis.estimate import require_fraction, standard_normal_quantile
+from deleverage.analysis.estimate import half_width, require_fraction
 from deleverage.analysis.measures import Measure, Tail
 from deleverage.analysis.tail import by_name
 
@@ -85,7 +85,7 @@ def decompose(found: Game, measured: Batched, what: Measure, level: float = 0.95
     """Shares and interactions of a game whose coalitions have been measured, in binary order."""
     import xarray as xr
 
-    half = standard_normal_quantile(require_fraction("level", level))
+    half = half_width(require_fraction("level", level), measured.degrees)
     count = len(found.causes)
     unit = {"units": found.units} if found.units and what.name != "probability" else {}
     data: dict[str, Any] = {}

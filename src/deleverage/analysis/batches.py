@@ -6,13 +6,14 @@ numbers a policy, however many paths there are.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deleverage.analysis.estimate import Sample
+from deleverage.analysis.estimate import block_starts, degrees_of_freedom
 from deleverage.analysis.measures import Measure
-from deleverage.analysis.samples import path_weights, rows
+from deleverage.analysis.samples import path_parts, rows
 from deleverage.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class Batched(NamedTuple):
             error of any linear combination is that of the mean of its combined row.
         support: Points beyond the level in the thinnest sample.
         paths: Paths that every sample has.
+        degrees: Of freedom of the errors; infinite where paths are drawn each by itself.
     """
 
     values: np.ndarray
     terms: np.ndarray
     support: float
     paths: int
+    degrees: float = math.inf
 
     def covariance(self) -> np.ndarray:
         """Covariance of the errors of the values, `[sample, sample]`."""
@@ -77,12 +80,10 @@ def batched(x: xr.DataArray, what: Measure, dim: str = "policy") -> Batched:
             "needed here; select one label of the others, or sum over them."
         )
     x = x.transpose(dim, "path")
-    weights = path_weights(x)
+    parts = path_parts(x)
     # The rows are read twice when some value is missing: once to know on which paths.
-    present = ~x.isnull().any(dim).values
-    if weights is not None:
-        present &= ~np.isnan(weights)
-        weights = weights[present]
+    present = parts.present(x.isnull().any(dim).values)
+    parts = parts.on(present)
     count = int(np.count_nonzero(present))
     if count < 2:
         raise RunError(
@@ -90,22 +91,28 @@ def batched(x: xr.DataArray, what: Measure, dim: str = "policy") -> Batched:
         )
     values, terms, support = [], [], np.inf
     for _, row in rows(x):
-        sample = Sample(np.asarray(row, dtype=np.float64)[present], weights)
+        sample = parts.sample(np.asarray(row, dtype=np.float64)[present])
         value, influence = what.influence(sample)
         support = min(support, what.support(sample))
         values.append(value)
-        terms.append(batch_terms(influence))
-    return Batched(np.array(values), np.stack(terms), support, count)
+        terms.append(batch_terms(influence, blocks=parts.blocks))
+    degrees = degrees_of_freedom(parts.blocks)
+    return Batched(np.array(values), np.stack(terms), support, count, degrees)
 
 
-def batch_terms(terms: np.ndarray, batches: int = BATCHES) -> np.ndarray:
+def batch_terms(
+    terms: np.ndarray, batches: int = BATCHES, blocks: np.ndarray | None = None
+) -> np.ndarray:
     """Terms `[path]` as centred terms `[batch]` whose mean has the same error.
 
-    Batches differ by at most one path in length; centring first keeps that out of the error.
+    Batches differ by at most one path in length, or one block where paths were drawn in blocks,
+    which are never split; centring first keeps that out of the error.
     """
     count = terms.size
-    batches = min(batches, count)
-    edges = np.arange(batches) * count // batches
     with np.errstate(invalid="ignore"):  # infinite outcomes have no error
         centred = terms - terms.mean()
+    if blocks is not None:
+        centred = np.add.reduceat(centred, block_starts(blocks))
+    batches = min(batches, centred.size)
+    edges = np.arange(batches) * centred.size // batches
     return np.add.reduceat(centred, edges) * (batches / count)

@@ -9,10 +9,10 @@ import numpy as np
 
 from deleverage.analysis import tail
 from deleverage.analysis.conditional import on_event
-from deleverage.analysis.estimate import NOTHING, Estimate, Sample, require_fraction
+from deleverage.analysis.estimate import NOTHING, Estimate, require_fraction
 from deleverage.analysis.measures import Probability
 from deleverage.analysis.quantities import position
-from deleverage.analysis.samples import path_weights, require_paths
+from deleverage.analysis.samples import BY_PATH, path_parts, require_paths
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def co_depeg(
         stored = ", ".join(f"{one:.4g}" for one in depeg_minutes["threshold"].values)
         raise ConfigError(f"threshold is {threshold}, but stored are {stored}.") from None
     x = depeg_minutes.isel(threshold=at, drop=True).transpose(..., "peg", "path")
-    weights, what = path_weights(x), Probability(above=0.5)
+    parts, what = path_parts(x), Probability(above=0.5)
     shape, pegs = x.shape[:-2], x.sizes["peg"]
     found = np.full((len(Estimate._fields), *shape, pegs, pegs), np.nan)
     paths = np.zeros((*shape, pegs, pegs), dtype=np.int64)
@@ -102,8 +102,7 @@ def co_depeg(
                 known = ~np.isnan(rows[i]) & ~np.isnan(rows[j])
                 broke = known & (rows[j] > 0)
                 paths[(*place, i, j)] = np.count_nonzero(broke)
-                kept = None if weights is None else weights[broke]
-                sample = Sample((rows[i][broke] > 0) * 1.0, kept)
+                sample = parts.on(broke).sample((rows[i][broke] > 0) * 1.0)
                 estimate = on_event(what, sample, level) if sample.size else NOTHING
                 found[(slice(None), *place, i, j)] = estimate
     dims = (*x.dims[:-2], "peg", "given")
@@ -117,7 +116,7 @@ def co_depeg(
     coords = {
         key: coord
         for key, coord in x.coords.items()
-        if "path" not in coord.dims and key not in ("status", "log_weight")
+        if "path" not in coord.dims and key not in BY_PATH
     }
     return xr.Dataset(
         data | {"paths": (dims, paths)},

@@ -9,9 +9,9 @@ import numpy as np
 
 from deleverage.analysis.coalitions import Game, game
 from deleverage.analysis.conditional import on_event
-from deleverage.analysis.estimate import NOTHING, Estimate, Sample, require_fraction
+from deleverage.analysis.estimate import NOTHING, Estimate, require_fraction
 from deleverage.analysis.measures import Probability
-from deleverage.analysis.samples import path_weights
+from deleverage.analysis.samples import PathParts, path_parts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,7 +40,7 @@ def necessary_and_sufficient(
         below: The event is a value below this.
         selection: Labels by dimension; dimensions that are left are summed over.
         causes: Names in order, where the source is a mapping.
-        level: Level of the intervals: exact binomial ones, with weights normal ones.
+        level: Level of the intervals: exact binomial ones; with weights or in blocks normal ones.
 
     Returns:
         Over `cause`: `necessary` and `sufficient` with `_standard_error`, `_lower`, `_upper`;
@@ -64,29 +64,24 @@ def probabilities(found: Game, what: Probability, level: float = 0.95) -> xr.Dat
         {0, every, *(1 << i for i in range(count)), *(every ^ 1 << i for i in range(count))}
     )
     x = found.outcome.isel(policy=wanted).transpose("policy", "path")
-    weights = path_weights(x)
+    parts = path_parts(x)
     values = np.asarray(x.values, dtype=np.float64)
-    present = ~np.isnan(values).any(axis=0)
-    if weights is not None:
-        present &= ~np.isnan(weights)
-        weights = weights[present]
-    values = values[:, present]
+    present = parts.present(np.isnan(values).any(axis=0))
+    parts, values = parts.on(present), values[:, present]
     hit = values > what.above if what.above is not None else values < what.below
     happened = dict(zip(wanted, hit, strict=True))
     rows = {
         "necessary": [
-            _share(~happened[every ^ 1 << i], happened[every], weights, level) for i in range(count)
+            _share(~happened[every ^ 1 << i], happened[every], parts, level) for i in range(count)
         ],
-        "sufficient": [
-            _share(happened[1 << i], ~happened[0], weights, level) for i in range(count)
-        ],
+        "sufficient": [_share(happened[1 << i], ~happened[0], parts, level) for i in range(count)],
     }
     data: dict[str, Any] = {}
     for name, estimates in rows.items():
         for end, field in (("", "value"), *((f"_{f}", f) for f in Estimate._fields[1:])):
             data[f"{name}{end}"] = ("cause", np.array([getattr(one, field) for one in estimates]))
     for name, coalition in (("with_all", every), ("with_none", 0)):
-        sample = Sample(values[wanted.index(coalition)], weights)
+        sample = parts.sample(values[wanted.index(coalition)])
         estimate = what.estimate(sample, level)
         for end, number in zip(("", "_standard_error", "_lower", "_upper"), estimate, strict=True):
             data[f"{name}{end}"] = ((), number)
@@ -97,17 +92,15 @@ def probabilities(found: Game, what: Probability, level: float = 0.95) -> xr.Dat
             "level": level,
             "event": f"above {what.above:g}" if what.above is not None else f"below {what.below:g}",
             "paths": int(np.count_nonzero(present)),
-            "method": "share of paths on common draws; Clopper-Pearson (weighted: normal)",
+            "method": "share of paths on common draws; Clopper-Pearson (else: normal)",
             **({"variable": found.variable} if found.variable else {}),
         },
     )
 
 
-def _share(
-    event: np.ndarray, among: np.ndarray, weights: np.ndarray | None, level: float
-) -> Estimate:
+def _share(event: np.ndarray, among: np.ndarray, parts: PathParts, level: float) -> Estimate:
     """The share of paths with an event among some paths."""
     if not among.any():
         return NOTHING
-    sample = Sample(event[among] * 1.0, None if weights is None else weights[among])
+    sample = parts.on(among).sample(event[among] * 1.0)
     return on_event(Probability(above=0.5), sample, level)

@@ -12,11 +12,14 @@ import numpy as np
 from deleverage.analysis import tail
 from deleverage.analysis.estimate import (
     ThinTailWarning,
+    degrees_of_freedom,
+    half_width,
     require_fraction,
-    standard_normal_quantile,
 )
 from deleverage.analysis.quantities import Quantity, labels, standard_quantities
+from deleverage.analysis.samples import path_blocks
 from deleverage.errors import ConfigError
+from deleverage.results.schema import DRAW_BLOCK
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,7 +62,7 @@ def runs(first: Any, second: Any, level: float = 0.95) -> list[Row]:
         fewer than ten points beyond their level are marked `thin` and not judged.
 
     Raises:
-        ConfigError: The runs share no policy.
+        ConfigError: The runs share no policy, or one seed under two kinds of sampling.
     """
     one, other = first.outcomes, second.outcomes
     shared = [label for label in labels(one, "policy") if label in labels(other, "policy")]
@@ -70,7 +73,15 @@ def runs(first: Any, second: Any, level: float = 0.95) -> list[Row]:
     one, other = (
         x.isel(policy=[labels(x, "policy").index(label) for label in shared]) for x in (one, other)
     )
-    return compare(one, other, paired=first.plan.seed == second.plan.seed, level=level)
+    paired = first.plan.seed == second.plan.seed
+    schemes = [run.plan.identity.get("sampling", {}) for run in (first, second)]
+    if paired and schemes[0] != schemes[1]:
+        raise ConfigError(
+            f"{first.path} and {second.path} have one seed but are sampled as {schemes[0]} and "
+            f"{schemes[1]}, so their paths are neither paired nor independent; run one of them "
+            "with another seed."
+        )
+    return compare(one, other, paired=paired, level=level)
 
 
 def compare(first: xr.Dataset, second: xr.Dataset, paired: bool, level: float = 0.95) -> list[Row]:
@@ -108,6 +119,7 @@ def _rows(
     thin = any("thin_tail" in found.attrs for found in measured)
     values = [found.estimate.values for found in measured]
     units = quantity.units(quantity.outcome(first), first)
+    degrees = _degrees(first, second)
     return [
         {
             "policy": str(label),
@@ -122,6 +134,7 @@ def _rows(
             "paired": paired,
             "paths": paths,
             "thin": thin,
+            "degrees": degrees,
         }
         for i, label in enumerate(labels(first, "policy"))
     ]
@@ -149,13 +162,18 @@ def _measured(
     if not paired:
         errors = np.hypot(*(found.standard_error.values for found in measured))
         change = measured[1].estimate.values - measured[0].estimate.values
-        return measured, _numbers(change, errors, level), paths
+        return measured, _numbers(change, errors, level, _degrees(first, second)), paths
     if quantity.over is not None:
         both = (_side_by_side(*outcomes), _side_by_side(*divisors))
         difference = tail.difference_of_ratios(*both, "second", "first", level, at_zero=0.0)
     else:
         difference = tail.paired(_side_by_side(*outcomes), "second", "first", what, level)
     return measured, difference, paths
+
+
+def _degrees(first: xr.Dataset, second: xr.Dataset) -> float:
+    """Of freedom of the errors; infinite where paths are drawn each by itself."""
+    return min(degrees_of_freedom(path_blocks(x)) for x in (first, second))
 
 
 def _outcome(quantity: Quantity, dataset: xr.Dataset) -> xr.DataArray:
@@ -175,12 +193,15 @@ def _computed(x: xr.DataArray | None) -> xr.DataArray | None:
 
 
 def _numbers(
-    values: np.ndarray, errors: np.ndarray | float = 0.0, level: float = 0.95
+    values: np.ndarray,
+    errors: np.ndarray | float = 0.0,
+    level: float = 0.95,
+    degrees: float = math.inf,
 ) -> xr.Dataset:
     """Values by policy with normal intervals."""
     import xarray as xr
 
-    half = standard_normal_quantile(level) * errors
+    half = half_width(level, degrees) * errors
     numbers = (values, errors + 0.0 * values, values - half, values + half)
     return xr.Dataset({n: ("policy", x) for n, x in zip(_FIELDS, numbers, strict=True)})
 
@@ -190,7 +211,7 @@ def _side_by_side(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
     import xarray as xr
 
     rest = [
-        x.drop_vars([c for c in x.coords if c != "log_weight"]).rename(policy="row")
+        x.drop_vars([c for c in x.coords if c not in ("log_weight", DRAW_BLOCK)]).rename(policy="row")
         for x in (first, second)
     ]
     joined = xr.concat(rest, "policy", coords="minimal", compat="override")
@@ -202,7 +223,7 @@ _FIELDS = ("estimate", "standard_error", "lower", "upper")
 
 def _judge(rows: list[Row], miss: float) -> None:
     """Chances of each difference under none, and Holm's verdict over all rows."""
-    from scipy.special import ndtr
+    from scipy.special import stdtr
 
     for row in rows:
         difference, error = row["difference"], row["standard_error"]
@@ -211,7 +232,7 @@ def _judge(rows: list[Row], miss: float) -> None:
         elif error == 0.0:
             row["p_value"] = 1.0 if difference == 0.0 else 0.0
         else:
-            row["p_value"] = float(2.0 * ndtr(-abs(difference) / error))
+            row["p_value"] = float(2.0 * stdtr(row["degrees"], -abs(difference) / error))
     tested = sorted(
         (row for row in rows if row["p_value"] is not None), key=lambda row: row["p_value"]
     )
@@ -221,6 +242,7 @@ def _judge(rows: list[Row], miss: float) -> None:
         row["significant"] = refused
     for row in rows:
         row.setdefault("significant", False)
+        del row["degrees"]
 
 
 def _number(value: float) -> float | None:

@@ -11,11 +11,9 @@ import numpy as np
 from deleverage.analysis.estimate import (
     NOTHING,
     Estimate,
-    error_of_mean,
-    from_normal,
     require_fraction,
 )
-from deleverage.analysis.samples import path_weights, require_paths
+from deleverage.analysis.samples import BY_PATH, path_parts, require_paths
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,27 +112,25 @@ def _over(x: xr.DataArray, dim: str, measure: object, name: str, level: float) -
     require_paths(x)
     require_fraction("level", level)
     x = x.transpose(..., dim, "path")
-    weights = path_weights(x)
+    parts = path_parts(x)
     dims = x.dims[:-2]
     shape = x.shape[:-2]
     found = np.full((len(Estimate._fields), *shape), math.nan)
     paths = np.zeros(shape, dtype=np.int64)
     for place in np.ndindex(shape):
         rows = np.asarray(x[place].values, dtype=np.float64)
-        present = ~np.isnan(rows).any(axis=0)
-        if weights is not None:
-            present &= ~np.isnan(weights)
+        present = parts.present(np.isnan(rows).any(axis=0))
         paths[place] = np.count_nonzero(present)
         estimate = NOTHING
         if paths[place] >= 2:
-            kept = None if weights is None else weights[present]
-            value, terms = measure(rows[:, present], kept)  # type: ignore[operator]
-            estimate = from_normal(value, error_of_mean(terms), level)
+            kept = parts.on(present)
+            value, terms = measure(rows[:, present], kept.weights)  # type: ignore[operator]
+            estimate = kept.sample(terms).normal(value, terms, level)
         found[(slice(None), *place)] = estimate
     coords = {
         key: coord
         for key, coord in x.coords.items()
-        if not {"path", dim} & set(coord.dims) and key not in ("status", "log_weight")
+        if not {"path", dim} & set(coord.dims) and key not in BY_PATH
     }
     names = ("estimate", *Estimate._fields[1:])
     data = {key: (dims, numbers) for key, numbers in zip(names, found, strict=True)}

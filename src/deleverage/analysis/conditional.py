@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deleverage.analysis.estimate import Estimate, Sample, error_of_mean, from_normal
+from deleverage.analysis.estimate import Estimate, Sample
 from deleverage.analysis.measures import Measure
 from deleverage.analysis.samples import Gathered, gather, require_condition
 from deleverage.errors import ConfigError
@@ -53,5 +53,5 @@ def on_event(what: Measure, sample: Sample, level: float) -> Estimate:
     if sample.weights is None:
         return what.estimate(sample, level)
     weights = sample.weights / np.mean(sample.weights)
-    value, terms = what.influence(Sample(sample.values, weights))
-    return from_normal(value, error_of_mean(terms - terms.mean() * weights), level)
+    value, terms = what.influence(sample._replace(weights=weights))
+    return sample.normal(value, terms - terms.mean() * weights, level)

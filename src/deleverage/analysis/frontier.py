@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deleverage.analysis.batches import batched
-from deleverage.analysis.estimate import require_fraction, standard_normal_quantile
+from deleverage.analysis.estimate import half_width, require_fraction
 from deleverage.analysis.measures import Measure, Tail
 from deleverage.analysis.quantities import by_policy
 from deleverage.analysis.tail import by_name
@@ -63,7 +63,7 @@ def frontier(
     """
     import xarray as xr
 
-    half = standard_normal_quantile(require_fraction("level", level))
+    require_fraction("level", level)
     what = by_name(measure, q, tail, above, below)
     for name in (variable, *costs):
         if name not in outcomes:
@@ -72,6 +72,7 @@ def frontier(
             )
     x = by_policy(outcomes[variable], selection or {})
     found = batched(x, what)
+    half = half_width(level, found.degrees)
     amounts = []
     for name in costs:
         if outcomes[name].dims != ("policy",):

@@ -19,7 +19,7 @@ from deleverage.analysis.estimate import (
     LEAST_TAIL_POINTS,
     Estimate,
     Sample,
-    error_of_mean,
+    degrees_of_freedom,
     from_normal,
     require_fraction,
 )
@@ -59,7 +59,7 @@ class Mean(Measure):
     def estimate(self, sample: Sample, level: float) -> Estimate:
         """The mean, the standard deviation over root n, and the normal interval."""
         value, terms = self.influence(sample)
-        return from_normal(value, error_of_mean(terms), level)
+        return sample.normal(value, terms, level)
 
     def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
         """The mean and the (weighted) values themselves."""
@@ -78,8 +78,8 @@ class Quantile(Measure):
     q: float
     name = "quantile"
     method = (
-        "order statistic of rank ceil(n q); binomial interval (weighted: normal error of the "
-        "weighted distribution function, inverted); error from a Hall-Sheather density"
+        "order statistic of rank ceil(n q); binomial interval (weighted or in blocks: normal error "
+        "of the distribution function, inverted); error from a Hall-Sheather density"
     )
 
     def __post_init__(self) -> None:
@@ -127,17 +127,14 @@ class ExpectedShortfall(Measure):
 
     def estimate(self, sample: Sample, level: float) -> Estimate:
         """The shortfall; its error is that of the mean of `(x - VaR)^+ / (1 - q)`."""
-        if sample.weights is None:
-            value, error = self._from_partition(sample.values)
-        else:
-            value, terms = self.influence(sample)
-            error = error_of_mean(terms)
-        return from_normal(value, error, level)
+        if sample.is_plain:
+            return from_normal(*self._from_partition(sample.values), level)
+        return sample.normal(*self.influence(sample), level)
 
     def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
         """The shortfall and `(x - VaR)^+ / (1 - q)`; the error of VaR itself cancels."""
         sign = self._sign
-        upper = Sample(sign * sample.values, sample.weights)
+        upper = sample.of(sign * sample.values)
         boundary = order_statistics.locate(upper, self.q).value
         beyond = upper.values > boundary  # and not a difference of two infinities
         terms = np.zeros(sample.size)
@@ -181,7 +178,8 @@ class Probability(Measure):
     name = "probability"
     method = (
         "share of paths; Clopper-Pearson interval (weighted: normal, and 1 as the upper bound "
-        "where nothing was hit)"
+        "where nothing was hit; in blocks: Student's, and where they are all hit alike a bound "
+        "on the share of those that differ)"
     )
 
     def __post_init__(self) -> None:
@@ -193,16 +191,23 @@ class Probability(Measure):
             )
 
     def estimate(self, sample: Sample, level: float) -> Estimate:
-        """The share, its binomial error, and an interval that is exact without weights."""
+        """The share, its error, and an interval that is exact for plain paths."""
         value, terms = self.influence(sample)
-        if sample.weights is None:
+        if sample.is_plain:
             error = math.sqrt(value * (1.0 - value) / sample.size)
             return Estimate(
                 value, error, *clopper_pearson(int(np.count_nonzero(terms)), sample.size, level)
             )
-        plain = from_normal(value, error_of_mean(terms), level)
-        upper = min(plain.upper, 1.0) if np.any(terms > 0) else 1.0
-        return plain._replace(lower=max(plain.lower, 0.0), upper=upper)
+        normal = sample.normal(value, terms, level)
+        if sample.weights is None and normal.standard_error == 0.0:
+            count = int(degrees_of_freedom(sample.blocks)) + 1
+            _, differ = clopper_pearson(0, count, level)
+            # A path is hit no oftener than some path of its block; and where all blocks are hit
+            # alike, one that differs is taken to do so by a path.
+            width = differ if value in (0.0, 1.0) else differ * count / sample.size
+            return normal._replace(lower=max(value - width, 0.0), upper=min(value + width, 1.0))
+        upper = min(normal.upper, 1.0) if np.any(terms > 0) else 1.0
+        return normal._replace(lower=max(normal.lower, 0.0), upper=upper)
 
     def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
         """The share and the (weighted) indicator of each path."""

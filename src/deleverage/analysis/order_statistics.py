@@ -7,12 +7,19 @@ least value whose empirical distribution function reaches q; nothing is interpol
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from deleverage.analysis.estimate import Estimate, Sample, standard_normal_quantile
+from deleverage.analysis.estimate import (
+    Estimate,
+    Sample,
+    degrees_of_freedom,
+    error_of_mean,
+    half_width,
+)
 
 _ROUNDING = 1e-9
 """Share of a rank that `n * q` may exceed a whole number by without meaning the next one."""
@@ -62,9 +69,9 @@ def bandwidth(count: float, q: float) -> float:
 
 def locate(sample: Sample, q: float) -> Location:
     """The quantile and what its standard error needs."""
-    if sample.weights is None:
+    if sample.is_plain:
         return _plain(sample.values, q, None)[0]
-    return _weighted(sample.values, sample.weights, q, None)[0]
+    return _inverted(sample, q, None)[0]
 
 
 def quantile(sample: Sample, q: float, level: float) -> Estimate:
@@ -72,13 +79,13 @@ def quantile(sample: Sample, q: float, level: float) -> Estimate:
 
     The density f is a difference quotient of order statistics over `bandwidth`. Inside an atom
     (many paths with exactly 0, a constant sample) it is infinite and the error 0. The interval is
-    exact without weights; with weights it is where the weighted distribution function is within
-    its own normal error of q.
+    exact for plain paths; with weights, or in blocks, it is where the distribution function is
+    within its own normal error of q (in blocks: Student's, from how the blocks differ).
     """
-    if sample.weights is None:
+    if sample.is_plain:
         location, lower, upper = _plain(sample.values, q, level)
     else:
-        location, lower, upper = _weighted(sample.values, sample.weights, q, level)
+        location, lower, upper = _inverted(sample, q, level)
     return Estimate(location.value, location.sparsity * location.share_error, lower, upper)
 
 
@@ -102,26 +109,33 @@ def _plain(values: np.ndarray, q: float, level: float | None) -> tuple[Location,
     )
 
 
-def _weighted(
-    values: np.ndarray, weights: np.ndarray, q: float, level: float | None
-) -> tuple[Location, float, float]:
-    count = values.size
-    order = np.argsort(values, kind="stable")
-    ordered, weights = values[order], weights[order]
+def _inverted(sample: Sample, q: float, level: float | None) -> tuple[Location, float, float]:
+    count = sample.size
+    order = np.argsort(sample.values, kind="stable")
+    ordered = sample.values[order]
+    weights = np.ones(count) if sample.weights is None else sample.weights[order]
     share, error = _weighted_share(weights, from_above=q >= 0.5)
     # Tied values share the distribution function of the last of them: keep that one.
     last_tie = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
     ordered, share, error = ordered[last_tie], share[last_tie], error[last_tie]
     final = ordered.size - 1
 
+    def error_at(place: int) -> float:
+        if sample.blocks is None:
+            return float(error[place])
+        beyond = sample.values > ordered[place]
+        terms = beyond * 1.0 if sample.weights is None else beyond * sample.weights
+        return error_of_mean(terms, sample.blocks)
+
     def first_reaching(target: float) -> int:
         reached = share >= target - _ROUNDING
         return int(np.argmax(reached)) if reached[-1] else final
 
     middle = first_reaching(q)
-    share_error = float(error[middle])
+    share_error = error_at(middle)
     # The plain sample as large as this one is informative at q has this many values.
-    informative = q * (1.0 - q) / share_error**2 if share_error > 0 else count
+    weighs = sample.weights is not None and share_error > 0
+    informative = q * (1.0 - q) / share_error**2 if weighs else count
     half = bandwidth(max(informative, 1.0), q)
     low, high = first_reaching(q - half), first_reaching(q + half)
     if share[high] <= share[low]:
@@ -133,11 +147,18 @@ def _weighted(
     )
     if level is None:
         return location, math.nan, math.nan
-    z = standard_normal_quantile(level)
-    below = np.flatnonzero(share + z * error < q)
-    above = np.flatnonzero(share - z * error < q)
-    first = int(below[-1]) + 1 if below.size else 0
-    last = int(above[-1]) + 1 if above.size else 0
+    z = half_width(level, degrees_of_freedom(sample.blocks))
+    if sample.blocks is None:
+        below = np.flatnonzero(share + z * error < q)
+        above = np.flatnonzero(share - z * error < q)
+        first = int(below[-1]) + 1 if below.size else 0
+        last = int(above[-1]) + 1 if above.size else 0
+    elif math.isnan(share_error):
+        first, last = 0, final + 1
+    else:  # each error is a pass over all paths: look for the ends by halving
+        places = range(final + 1)
+        first = bisect_left(places, True, key=lambda i: share[i] + z * error_at(i) >= q)
+        last = bisect_left(places, True, key=lambda i: share[i] - z * error_at(i) >= q)
     return (
         location,
         float(ordered[min(first, final)]),

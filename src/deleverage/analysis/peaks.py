@@ -21,8 +21,6 @@ from deleverage.analysis.estimate import (
     NOTHING,
     Estimate,
     Sample,
-    error_of_mean,
-    from_normal,
     require_fraction,
 )
 from deleverage.analysis.measures import Measure, Tail
@@ -75,7 +73,8 @@ class PeaksOverThreshold(Measure):
     least_points = 0.1  # ten times beyond the sample is as far as the law is believed
     method = (
         "generalised Pareto excesses by maximum likelihood; profile likelihood interval over "
-        "shape and share of peaks (weighted: normal interval of the influence function)"
+        "shape and share of peaks (weighted or in blocks: normal interval of the influence "
+        "function)"
     )
 
     def __post_init__(self) -> None:
@@ -105,8 +104,8 @@ class PeaksOverThreshold(Measure):
         value, terms = self._influence(fitted, sample)
         if not fitted.is_regular or not math.isfinite(value):
             return NOTHING._replace(value=value)
-        plain = from_normal(value, error_of_mean(terms), level)
-        if fitted.weights is not None:
+        plain = sample.normal(value, terms, level)
+        if not sample.is_plain:
             return plain
         ends = profile_interval(fitted, sample.size, self.q, self.of, level, plain.standard_error)
         low, high = sorted(fitted.sign * (fitted.threshold + end) for end in ends)
@@ -154,7 +153,7 @@ class TailIndex(Measure):
 
     share: float = PEAK_SHARE
     name = "tail_index"
-    method = "Hill; chi-squared interval (weighted: normal interval)"
+    method = "Hill; chi-squared interval (weighted or in blocks: normal interval)"
 
     def __post_init__(self) -> None:
         """Refuse a share outside (0, 1)."""
@@ -166,8 +165,8 @@ class TailIndex(Measure):
         if fitted is None:
             return NOTHING
         value, terms = self._influence(fitted, sample)
-        if fitted.weights is not None:
-            return from_normal(value, error_of_mean(terms), level)
+        if not sample.is_plain:
+            return sample.normal(value, terms, level)
         from scipy.special import gammaincinv
 
         peaks = fitted.excesses.size
@@ -215,7 +214,7 @@ def fit_peaks(
     sign = 1.0 if tail == "upper" else -1.0
     values = sign * sample.values
     level = (
-        order_statistics.locate(Sample(values, sample.weights), 1.0 - share).value
+        order_statistics.locate(sample.of(values), 1.0 - share).value
         if threshold is None
         else sign * threshold
     )

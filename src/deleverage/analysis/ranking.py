@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from deleverage.analysis.batches import Batched, batched
-from deleverage.analysis.estimate import require_fraction
+from deleverage.analysis.estimate import half_width, require_fraction
 from deleverage.analysis.measures import Measure
 from deleverage.errors import ConfigError
 
@@ -99,4 +99,6 @@ def critical_value(found: Batched, error: np.ndarray, level: float) -> float:
     largest = np.zeros(DRAWS)
     for i, j in pairs:
         np.maximum(largest, np.abs(drawn[:, i] - drawn[:, j]) / error[i, j], out=largest)
-    return float(np.quantile(largest, level))
+    # from few blocks the errors themselves are uncertain: as much wider as Student's interval
+    wider = half_width(level, found.degrees) / half_width(level)
+    return float(np.quantile(largest, level)) * wider

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from deleverage.analysis.estimate import NOTHING, Estimate, Sample, error_of_mean, from_normal
+from deleverage.analysis.estimate import NOTHING, Estimate, Sample
 
 METHOD = "ratio of means; delta method and normal interval"
 
@@ -23,7 +23,7 @@ def ratio_of_means(
         at_zero: The ratio where the denominator's mean is 0.
     """
     value, terms = influence(numerator, denominator, at_zero)
-    return NOTHING if math.isnan(value) else from_normal(value, error_of_mean(terms), level)
+    return NOTHING if math.isnan(value) else numerator.normal(value, terms, level)
 
 
 def influence(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from deleverage.analysis.estimate import NOTHING, Estimate, Sample
 from deleverage.errors import ConfigError, RunError
-from deleverage.results.schema import MISSING
+from deleverage.results.schema import DRAW_BLOCK, MISSING
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Place = tuple[int, ...]
+
+BY_PATH = ("status", "log_weight", DRAW_BLOCK)
+"""Coordinates that a measure over paths reads, and takes with it."""
 
 BLOCK_BYTES = 768 * 2**20
 """Outcomes up to this size are read at once, larger ones by blocks of chunks or single rows.
@@ -73,7 +76,7 @@ class Gathered:
         self._shape = self._outcomes[0].shape[:-1]
         self._fields = {name: np.full(self._shape, math.nan) for name in Estimate._fields}
         self._paths = np.zeros(self._shape, dtype=np.int64)
-        self._weights = path_weights(self._outcomes[0])
+        self._paths_are = path_parts(self._outcomes[0])
         self.support = math.inf
 
     @property
@@ -92,7 +95,7 @@ class Gathered:
         return {
             name: coord
             for name, coord in self._outcomes[0].coords.items()
-            if "path" not in coord.dims and name not in ("status", "log_weight")
+            if "path" not in coord.dims and name not in BY_PATH
         }
 
     def samples(self, least: int = 1) -> Iterator[tuple[Place, Sample]]:
@@ -102,9 +105,9 @@ class Gathered:
             least: Paths that a value needs.
         """
         for place, row in rows(self._outcomes[0]):
-            (values,), weights = _present((row,), self._weights)
-            if self._suffices(place, values.size, least):
-                yield place, Sample(values, weights)
+            (sample,) = _present((row,), self._paths_are)
+            if self._suffices(place, sample.size, least):
+                yield place, sample
 
     def pairs(self, least: int = 1) -> Iterator[tuple[Place, Sample, Sample]]:
         """Each place with its two samples on the paths that both have; `least` as in `samples`."""
@@ -115,9 +118,9 @@ class Gathered:
         """Each place with the samples of all outcomes on the paths that every one of them has."""
         for found in zip(*map(rows, self._outcomes), strict=True):
             place = found[0][0]
-            kept, weights = _present(tuple(row for _, row in found), self._weights)
-            if self._suffices(place, kept[0].size, least):
-                yield place, [Sample(values, weights) for values in kept]
+            samples = _present(tuple(row for _, row in found), self._paths_are)
+            if self._suffices(place, samples[0].size, least):
+                yield place, samples
 
     def _suffices(self, place: Place, paths: int, least: int) -> bool:
         if paths < least:
@@ -223,17 +226,58 @@ def path_weights(x: xr.DataArray) -> np.ndarray | None:
     return None if np.all(weights == 1.0) else weights
 
 
-def _present(
-    values: tuple[np.ndarray, ...], weights: np.ndarray | None
-) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Values in float64 on the paths where none of them, nor the weight, is NaN."""
+def path_blocks(x: xr.DataArray | xr.Dataset) -> np.ndarray | None:
+    """Block that each path was drawn with `[path]`, or None where each was drawn by itself.
+
+    Raises:
+        ConfigError: The blocks lie in disorder.
+    """
+    if DRAW_BLOCK not in x.coords:
+        return None
+    blocks = np.asarray(x.coords[DRAW_BLOCK].values)
+    if np.any(blocks[1:] < blocks[:-1]):
+        raise ConfigError(
+            f"the paths lie in another order than they were drawn in, but {DRAW_BLOCK} says that "
+            "they were drawn in blocks, from which errors come; sort them by path."
+        )
+    return blocks
+
+
+class PathParts(NamedTuple):
+    """What belongs to paths whatever the outcome, `[path]`; None where all are alike."""
+
+    weights: np.ndarray | None
+    blocks: np.ndarray | None
+
+    def sample(self, values: np.ndarray) -> Sample:
+        """A sample of values of these paths."""
+        return Sample(values, *self)
+
+    def on(self, among: np.ndarray) -> PathParts:
+        """Those of some of the paths."""
+        weights, blocks = (None if part is None else part[among] for part in self)
+        if weights is not None and np.all(weights == 1.0):
+            weights = None
+        return PathParts(weights, blocks)
+
+    def present(self, missing: np.ndarray) -> np.ndarray:
+        """Paths that are not missing and have a weight."""
+        return ~missing if self.weights is None else ~(missing | np.isnan(self.weights))
+
+
+def path_parts(x: xr.DataArray) -> PathParts:
+    """Weights and blocks of the paths of an outcome."""
+    return PathParts(path_weights(x), path_blocks(x))
+
+
+def _present(values: tuple[np.ndarray, ...], paths: PathParts) -> list[Sample]:
+    """Samples in float64 on the paths where no value, nor the weight, is NaN."""
     numbers = [np.asarray(row, dtype=np.float64) for row in values]
     missing = np.zeros(numbers[0].shape, dtype=bool)
-    for row in [*numbers, *([] if weights is None else [weights])]:
+    for row in numbers:
         missing |= np.isnan(row)
-    if not missing.any():
-        return numbers, weights
-    kept = [row[~missing] for row in numbers]
-    if weights is None or np.all(weights[~missing] == 1.0):
-        return kept, None
-    return kept, weights[~missing]
+    present = paths.present(missing)
+    if present.all():
+        return [paths.sample(row) for row in numbers]
+    kept = paths.on(present)
+    return [kept.sample(row[present]) for row in numbers]

@@ -21,11 +21,8 @@ import numpy as np
 from deleverage.analysis import order_statistics
 from deleverage.analysis.estimate import (
     LEAST_TAIL_POINTS,
-    Estimate,
     Sample,
     ThinTailWarning,
-    error_of_mean,
-    from_normal,
     require_fraction,
 )
 from deleverage.analysis.measures import Tail
@@ -142,9 +139,9 @@ def _spillover(
     condition = given.reset_coords(drop=True).broadcast_like(x).transpose(*x.dims)
     result = gather(x, condition)
     for place, one, other in result.pairs(least=2):
-        y = Sample(sign * one.values, one.weights)
-        value, terms, points = what(y, Sample(sign * other.values, other.weights))
-        result.put(place, _signed(sign, value, terms, level), one.size)
+        y, g = (x.of(sign * x.values) for x in (one, other))
+        value, terms, points = what(y, g)
+        result.put(place, y.normal(sign * value, terms, level), one.size)
         result.note_support(points)
     dataset: xr.Dataset = result.dataset()
     q, p = levels
@@ -165,10 +162,6 @@ def _spillover(
             stacklevel=3,
         )
     return dataset
-
-
-def _signed(sign: float, value: float, terms: np.ndarray, level: float) -> Estimate:
-    return from_normal(sign * value, error_of_mean(terms), level)
 
 
 def _mean(y: Sample, g: Sample, p: float) -> tuple[float, np.ndarray, float]:
@@ -215,10 +208,10 @@ def _quantile_between(
 
 
 def _located(y: Sample, among: np.ndarray, q: float) -> order_statistics.Location:
-    if y.weights is None:
-        return order_statistics.locate(Sample(y.values[among]), q)
-    weights = y.weights[among]
-    return order_statistics.locate(Sample(y.values[among], weights / weights.mean()), q)
+    kept = y.on(among)
+    if kept.weights is not None:
+        kept = kept._replace(weights=kept.weights / kept.weights.mean())
+    return order_statistics.locate(kept, q)
 
 
 def _beyond(g: Sample, p: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deleverage.analysis import tail
-from deleverage.analysis.estimate import ThinTailWarning
+from deleverage.analysis.estimate import ThinTailWarning, UnevenWeightsWarning, block_starts
 from deleverage.analysis.observed import comparison_as_text, observed_comparison
 from deleverage.analysis.quantities import Quantity, labels, standard_quantities
+from deleverage.analysis.samples import BY_PATH, path_parts
 from deleverage.analysis.table import as_text, table
 from deleverage.errors import ConfigError
 
@@ -38,7 +39,7 @@ def summary(
 
     Args:
         dataset: Outcomes `(policy, path, ...)` with the coordinates `policy` and, where present,
-            `status` and `log_weight`.
+            `status`, `log_weight` and `draw_block`.
         measures: Quantities to measure instead of the standard list.
         baseline: The policy that paired differences are taken against.
         level: Level of the intervals.
@@ -46,7 +47,9 @@ def summary(
     Returns:
         A Dataset over `(policy, quantity)`: estimate, standard error, interval, paths used,
         missing and flagged paths, and `thin`, 1 where too few points lie beyond the level.
-        Coordinates of `quantity` say its measure and its units.
+        Coordinates of `quantity` say its measure and its units. Of weighted paths the attribute
+        `effective_paths` says how many equal ones are as good for a mean; of paths drawn in
+        blocks, `draw_blocks` how many blocks the errors come from.
 
     Raises:
         ConfigError: There is no labelled dimension `policy`.
@@ -95,8 +98,40 @@ def summary(
             "level": level,
             "baseline": against or "",
             "total_paths": int(dataset.sizes["path"]),
+            **_scheme(dataset),
         },
     )
+
+
+LEAST_EFFECTIVE = 100
+LEAST_EFFECTIVE_SHARE = 0.01
+"""Fewer paths than these, in effect, and the weights are called uneven."""
+
+
+def _scheme(dataset: xr.Dataset) -> dict[str, float]:
+    """Of weighted paths how many equal ones are as good for a mean; of blocks their number."""
+    import xarray as xr
+
+    coords = {name: dataset.coords[name].variable for name in BY_PATH[1:] if name in dataset.coords}
+    weights, blocks = path_parts(
+        xr.DataArray(np.zeros(dataset.sizes["path"]), dims="path", coords=coords)
+    )
+    found: dict[str, float] = {}
+    if blocks is not None:
+        found["draw_blocks"] = block_starts(blocks).size
+    if weights is not None:
+        weights = weights[~np.isnan(weights)]
+        effective = float(weights.sum()) ** 2 / float((weights**2).sum())
+        found["effective_paths"] = effective
+        if effective < max(LEAST_EFFECTIVE, LEAST_EFFECTIVE_SHARE * weights.size):
+            warnings.warn(
+                f"{weights.size} weighted paths are worth {effective:.3g} equal ones, so means and "
+                "medians are poor though tails may be good; take a larger sampling.plain_share or "
+                "a smaller shift, or read the tails alone.",
+                UnevenWeightsWarning,
+                stacklevel=3,
+            )
+    return found
 
 
 def _in_memory(x: xr.DataArray) -> xr.DataArray:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+_SCHEME = ("effective_paths", "draw_blocks")
+
+
 class Written(NamedTuple):
     """A column as it is printed: its heading and a cell a policy."""
 
@@ -43,6 +46,7 @@ def table(summary: xr.Dataset) -> list[Row]:
             "paths": int(summary.attrs["total_paths"]),
             "flagged": int(numbers["flagged"][i, own].max(initial=0)),
             "missing": int(numbers["missing"][i, own].max(initial=0)),
+            **{key: summary.attrs[key] for key in _SCHEME if key in summary.attrs},
         }
         for j, name in enumerate(names):
             cell: Row = {
@@ -125,6 +129,11 @@ def _notes(rows: Sequence[Row]) -> str:
         f"{paths:,} paths a policy, {flagged:,} flagged outcomes over all policies (included). "
         "Cells are estimate ± standard error; differences are paired on common draws."
     ]
+    if "draw_blocks" in rows[0]:
+        lines.append(f"Errors come from {rows[0]['draw_blocks']:,} blocks of paths drawn together.")
+    if "effective_paths" in rows[0]:
+        effective = rows[0]["effective_paths"]
+        lines.append(f"Paths are weighted; for a mean they are worth {effective:,.0f} equal ones.")
     cells = [cell for row in rows for cell in row.values() if isinstance(cell, dict)]
     if any(cell["thin"] for cell in cells):
         lines.append(

@@ -10,6 +10,10 @@ a Dataset over the other dimensions:
 
 With `log_weight` (the log likelihood ratio of importance sampling) every mean is
 `mean(exp(log_weight) * term)`, unbiased; weights are not divided by their sum.
+
+With `draw_block` (paths drawn in blocks: antithetic pairs, strata, Sobol points) every error comes
+from the sums of blocks, which are independent, and intervals are Student's with one degree of
+freedom less than there are blocks; exact binomial ones do not hold there.
 """
 
 from __future__ import annotations
@@ -27,8 +31,7 @@ from deleverage.analysis.estimate import (
     Estimate,
     Sample,
     ThinTailWarning,
-    error_of_mean,
-    from_normal,
+    block_starts,
     require_fraction,
 )
 from deleverage.analysis.measures import (
@@ -46,7 +49,7 @@ from deleverage.analysis.peaks import (
     PeaksOverThreshold,
     TailIndex,
 )
-from deleverage.analysis.samples import Gathered, gather, require_paths
+from deleverage.analysis.samples import Gathered, gather, path_blocks, require_paths
 from deleverage.analysis.thresholds import threshold_diagnostics
 from deleverage.errors import ConfigError, RunError
 
@@ -208,8 +211,8 @@ def difference_of_ratios(
     for place, (above, below, other_above, other_below) in result.together(least=2):
         value, terms = ratio.influence(above, below, at_zero)
         other_value, other_terms = ratio.influence(other_above, other_below, at_zero)
-        error = error_of_mean(terms - other_terms)
-        result.put(place, from_normal(value - other_value, error, level), above.size)
+        found = above.normal(value - other_value, terms - other_terms, level)
+        result.put(place, found, above.size)
     name = "difference of ratio of means"
     return _finish(result, None, level, name, f"paired {ratio.METHOD}").assign_attrs(
         policies=f"{policy_a} - {policy_b}"
@@ -284,7 +287,7 @@ def paired(
     name = f"difference of {what.name}"
     method = "paired influence functions; normal interval"
     if what.name == "probability":
-        method += " (without weights: Agresti-Min)"
+        method += " (plain paths: Agresti-Min)"
     return _finish(result, what, level, name, method).assign_attrs(
         policies=f"{policy_a} - {policy_b}"
     )
@@ -385,6 +388,10 @@ def convergence(
         raise RunError(f"there are {count} paths, but a curve begins at {FIRST_PATHS}; run more.")
     steps = max(points, 2, math.ceil(math.log2(count / FIRST_PATHS)) + 1)
     sizes = np.unique(np.geomspace(FIRST_PATHS, count, steps).round().astype(int))
+    blocks = path_blocks(x)
+    if blocks is not None:  # whole blocks, at least two: fewer have no error
+        ends = np.append(block_starts(blocks)[2:], count)
+        sizes = np.unique(ends[np.minimum(np.searchsorted(ends, sizes), ends.size - 1)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ThinTailWarning)
         parts = [_measured(x.isel(path=slice(int(size))), what, level) for size in sizes]
@@ -427,8 +434,8 @@ def _paired(what: Measure, one: Sample, other: Sample, level: float) -> Estimate
     with np.errstate(invalid="ignore"):
         terms = terms_a - terms_b
         value = value_a - value_b
-    result = from_normal(value, error_of_mean(terms), level)
-    if isinstance(what, Probability) and one.weights is None:
+    result = one.normal(value, terms, level)
+    if isinstance(what, Probability) and one.is_plain:
         lower, upper = paired_shares(terms_a, terms_b, level)
         return result._replace(lower=lower, upper=upper)
     return result

@@ -12,8 +12,6 @@ from deleverage.analysis import pareto
 from deleverage.analysis.estimate import (
     Estimate,
     Sample,
-    error_of_mean,
-    from_normal,
     require_fraction,
 )
 from deleverage.analysis.measures import Tail
@@ -53,7 +51,7 @@ def threshold_diagnostics(
         Over the dimensions of `x` but `path`, and `share`: `threshold`, `peaks`, `mean_excess`,
         `shape`, `modified_scale` (each with `_standard_error`, `_lower`, `_upper`) and
         `goodness_of_fit`, the chance of a worse Cramér-von Mises distance under the fitted law
-        (not given for weighted paths). `chosen_share` is the largest share that is not refused,
+        (of plain paths alone). `chosen_share` is the largest share that is not refused,
         nor any smaller one, at a chance below a tenth; NaN where even the smallest is.
 
     Source: Davison and Smith 1990; Coles 2001, section 4.3; Choulakian and Stephens 2001.
@@ -76,7 +74,7 @@ def threshold_diagnostics(
             at = (*place, i)
             peaks[at] = fitted.excesses.size
             numbers["threshold"][at] = fitted.sign * fitted.threshold
-            if fitted.weights is None:
+            if sample.is_plain:
                 numbers["goodness_of_fit"][at] = pareto.goodness_of_fit(fitted.excesses)
             for name, estimate in _estimates(fitted, sample, level).items():
                 for end, number in zip(("", *_ENDS), estimate, strict=True):
@@ -115,7 +113,7 @@ def _estimates(fitted: Fitted, sample: Sample, level: float) -> dict[str, Estima
     for name, (value, peaks) in values.items():
         terms = np.zeros(sample.size)
         terms[fitted.above] = weights * peaks / fitted.share
-        found[name] = from_normal(value, error_of_mean(terms), level)
+        found[name] = sample.normal(value, terms, level)
     return found
 
 

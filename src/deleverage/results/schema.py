@@ -191,6 +191,9 @@ _TABLE = (
     ),
 )
 
+#: The coordinate of paths that are not drawn each by itself: errors come from how blocks differ.
+DRAW_BLOCK = "draw_block"
+
 #: The dimension of path blocks: each unit's histograms have a place of their own in it.
 BLOCK = "block"
 #: Group of the histograms of units, and group of their sums, which `finalize` writes.
@@ -223,6 +226,7 @@ HISTOGRAMS: Mapping[str, Variable] = {variable.name: variable for variable in _T
 DIMENSIONS: Mapping[str, str] = {
     "policy": "Policy",
     "path": "Global path id",
+    DRAW_BLOCK: "Block of paths drawn together; blocks are independent",
     "asset": "Asset",
     "venue": "Venue",
     "market": "Market, as venue/pair/kind",

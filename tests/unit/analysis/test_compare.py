@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import t
 
 import deleverage as dl
 from deleverage.analysis import compare, tail
@@ -28,8 +29,9 @@ def dataset(rng, shift=0.0, policies=("baseline", "floor"), common=None, count=C
     )
 
 
-def run(outcomes, seed=1, name="a"):
-    return SimpleNamespace(outcomes=outcomes, plan=SimpleNamespace(seed=seed), path=f"runs/{name}")
+def run(outcomes, seed=1, name="a", sampling=None):
+    plan = SimpleNamespace(seed=seed, identity={"sampling": sampling or {"kind": "plain"}})
+    return SimpleNamespace(outcomes=outcomes, plan=plan, path=f"runs/{name}")
 
 
 @pytest.fixture
@@ -164,3 +166,22 @@ def test_runs_without_a_common_policy_are_refused(common):
 
 def test_it_has_a_public_name():
     assert dl.compare is compare
+
+
+def test_one_seed_under_two_kinds_of_sampling_is_neither_paired_nor_independent(common):
+    x = dataset(np.random.default_rng(1), common=common)
+    with pytest.raises(ConfigError, match="neither paired nor independent"):
+        compare.runs(run(x), run(x, sampling={"kind": "sobol"}))
+
+
+def test_few_blocks_judge_by_students_law():
+    rng = np.random.default_rng(4)
+    blocks = {"draw_block": ("path", np.arange(COUNT) // 500)}
+    one, other = (dataset(rng, count=COUNT).assign_coords(blocks) for _ in range(2))
+    row = pick(compare.compare(one, other, paired=True), "bad_debt.mean")
+    terms = (other.bad_debt - one.bad_debt)[0].values.reshape(4, 500).mean(axis=1)
+    error = terms.std(ddof=1) / 2
+    assert row["standard_error"] == pytest.approx(error, rel=1e-9)
+    expected = 2 * t.sf(abs(terms.mean()) / error, 3)
+    assert row["p_value"] == pytest.approx(expected, rel=1e-9)
+    assert "degrees" not in row
