@@ -28,6 +28,7 @@ class Draws(eqx.Module):
     halt: Any = None  # [halts, 2, path] likewise
     congestion: Any = None  # [congestions, 2, path] likewise
     glitch: Any = None  # [glitches, path] uniforms: whether it happens
+    log_weight: Any = None  # [path] log of the likelihood ratio; None: 0
 
 
 class Inputs(eqx.Module):
@@ -109,6 +110,8 @@ class IssuerState(eqx.Module):
     reserve: Any  # that can still be redeemed
     free_float: Any  # of holders who may run
     hedge: Any  # USD millions: what its hedges were worth after the step before
+
+
 class LoadState(eqx.Module):
     """Outages that load brings about."""
 

@@ -197,6 +197,8 @@ class Sale(eqx.Module):
     units: Any  # USD millions at the starting fundamental price
     start: Any  # minutes
     duration: Any  # minutes, above 0
+
+
 class BackingLoss(eqx.Module):
     """News that a share of what backs a pegged asset is lost, at a time or with the macro shock."""
 
@@ -205,6 +207,17 @@ class BackingLoss(eqx.Module):
     share: Any  # below 1
     start: Any  # minutes
     duration: Any  # minutes over which it comes out; 0: at once
+
+
+class Sampling(eqx.Module):
+    """How paths are drawn where not each by itself. MODEL.md 2.1.
+
+    `kind` is static: "antithetic", "stratified", "sobol", "importance".
+    """
+
+    kind: str = eqx.field(static=True)
+    shift: Any = None  # importance: of the severity's normal score, above 0 is worse
+    plain_share: Any = None  # importance: chance that a path is drawn plainly
 
 
 class World(eqx.Module):
@@ -225,3 +238,4 @@ class World(eqx.Module):
     glitches: tuple[Glitch, ...] = ()
     sales: tuple[Sale, ...] = ()
     replay: Any = None  # [T, asset] log price over the start at the ends of steps; None: none
+    sampling: Sampling | None = None

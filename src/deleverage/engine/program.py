@@ -77,7 +77,8 @@ def simulate_tile(
     draws = draw(world, seed, first_path, paths, dtype)
     inputs, coordinates = exogenous(world, draws, dtype)
     if own is not None:
-        common = draw(own, seed, first_path, paths, dtype)  # streams of the run's, and further ones
+        # streams of the run's, and further ones
+        common = draw(replace(own, sampling=world.sampling), seed, first_path, paths, dtype)
         by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
         inputs = by_lane(own)
     if one_by_one is None:

@@ -7,6 +7,7 @@ stream: a mechanism, factor or outage added later, or a longer run, changes no d
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from deleverage.errors import ConfigError
+from deleverage.shocks import sampling
 from deleverage.state import Draws
 from deleverage.world import Layout, World
 
@@ -32,6 +34,9 @@ HALT = 5
 CONGESTION = 6
 GLITCH = 7
 LOAD = 8
+SCRAMBLE = 512  # of blocks of paths, not of paths
+TILT = 513
+TOTAL = 514
 DIFFUSION = 1024  # of factor 0; those of the other factors follow
 
 SEEDS = 2**32
@@ -86,6 +91,12 @@ def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, d
     }
     key = jax.random.key(_uint32(seed, "seed"), impl=GENERATOR)
     ids = _uint32(first_path, "path id") + jnp.arange(paths, dtype=jnp.uint32)
+    kind = None if world.sampling is None else world.sampling.kind
+    turned: Array | int = 0  # what flips the bits of mirrored paths
+    block, place = ids // sampling.BLOCK, ids % sampling.BLOCK
+    if kind == "antithetic":
+        turned = sampling.mirrored(ids)
+        ids = ids & ~np.uint32(1)
 
     # Loops, because XLA would otherwise make the keys anew for every number, and the few numbers
     # of a path at every step that reads them. The series are stored when a scan takes them in.
@@ -94,20 +105,38 @@ def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, d
     keys = jax.lax.map(lambda stream: _path_keys(key, stream, ids), np.array(streams, np.uint32))
     few = max(2, 2 * outages, *(prod(shape) for _, shape in failures.values()))
     macro, liquidity, outage, *rest = jax.lax.map(
-        lambda part: _bits(part, few), keys[: len(single)]
+        lambda part: _bits(part, few) ^ turned, keys[: len(single)]
     )
-    series = jax.vmap(lambda part: _bits(part, steps), out_axes=1)(keys[len(single) :])
+    series = jax.vmap(lambda part: _bits(part, steps) ^ turned, out_axes=1)(keys[len(single) :])
     uniforms = {
         name: uniform(bits[: prod(shape)].reshape(*shape, paths), dtype)
         for (name, (_, shape)), bits in zip(failures.items(), rest, strict=True)
     }
+    outage, diffusion = outage[: 2 * outages], normal(series[:, len(jumps) :], dtype)
+    log_weight = None
+    if kind in sampling.DIMENSIONS:
+        scramble = _path_keys(key, np.uint32(SCRAMBLE), block)
+        even = partial(sampling.even, scramble, place, sampling.DIMENSIONS[kind])
+        macro = even(macro[:2], sampling.MACRO)
+        if kind == "sobol":
+            liquidity = even(liquidity[:1], sampling.LIQUIDITY)
+            outage = even(outage, sampling.OUTAGES)
+            totals = _bits(_path_keys(key, np.uint32(TOTAL), ids), factors)
+            totals = normal(even(totals, sampling.FACTORS), dtype)
+            diffusion = sampling.with_total(diffusion, totals)
+    severity_time = uniform(macro[:2], dtype)
+    if kind == "importance":
+        chance = uniform(_bits(_path_keys(key, np.uint32(TILT), ids), 1)[0], dtype)
+        tilted, log_weight = sampling.tilted(world.sampling, severity_time[0], chance)
+        severity_time = severity_time.at[0].set(tilted)
     return Draws(
-        diffusion=normal(series[:, len(jumps) :], dtype),
-        macro=uniform(macro[:2], dtype),
+        diffusion=diffusion,
+        macro=severity_time,
         jump_uniform=uniform(series[:, 0], dtype) if jumps else None,
         jump_normal=normal(series[:, 1], dtype) if jumps else None,
         liquidity=normal(liquidity[0], dtype),
-        outage=uniform(outage[: 2 * outages].reshape(outages, 2, paths), dtype),
+        outage=uniform(outage.reshape(outages, 2, paths), dtype),
+        log_weight=log_weight,
         **uniforms,
     )
 

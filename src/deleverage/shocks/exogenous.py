@@ -63,7 +63,7 @@ def exogenous(world: World, draws: Draws, dtype: Any) -> tuple[Inputs, PathCoord
     coordinates = PathCoordinates(
         severity=severity,
         shock_time=shock_time,
-        log_weight=jnp.zeros_like(severity),
+        log_weight=jnp.zeros_like(severity) if draws.log_weight is None else draws.log_weight,
     )
     return inputs, coordinates
 
