@@ -57,6 +57,10 @@ class FakeConfig:
         return SimpleNamespace(variables=self.variables, markets=self.markets, timeline=None)
 
     @property
+    def sampling(self) -> Any:
+        return SimpleNamespace(kind="plain")
+
+    @property
     def engine(self) -> Any:
         return SimpleNamespace(tile_paths=self.tile_paths, unit_paths=self.unit_paths)
 

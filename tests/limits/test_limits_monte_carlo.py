@@ -7,6 +7,9 @@ table of closed forms.
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+
+from deleverage import tail
 
 ERRORS = 4
 
@@ -65,6 +68,58 @@ def test_common_random_numbers(limit, steps, expected):
     without = [ratio(np.hstack(blocks[:i] + blocks[i + 1 :])) for i in range(len(blocks))]
     spread = np.std(without) * (len(blocks) - 1) ** 0.5  # jackknife
     assert_within(ratio(hits), spread, expected)
+
+
+SCHEMES = {
+    "plain": (),
+    "antithetic": ("sampling.kind=antithetic",),
+    "stratified": ("sampling.kind=stratified",),
+    "sobol": ("sampling.kind=sobol",),
+    "importance": ("sampling.kind=importance", "sampling.shift=3.5"),
+    "importance, no plain paths": (
+        "sampling.kind=importance",
+        "sampling.shift=3.5",
+        "sampling.plain_share=0",
+    ),
+}
+
+
+def severe_loss(mean, deviation=0.04):
+    """Chance and mean of a deficit of 85 on 100 exp(-S), S normal: Black and Scholes."""
+    forward = 100 * np.exp(deviation**2 / 2 - mean)
+    below = norm.cdf((np.log(0.85) + mean) / deviation)
+    return below, 85 * below - forward * norm.cdf((np.log(0.85) + mean) / deviation - deviation)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_rare_severity_under_every_kind_of_sampling(limit, scheme):
+    rare = "importance" in scheme
+    # the others need a loss that comes: 2% of paths
+    more = () if rare else ("scenario.shocks.macro.severity.mean=8.04%",)
+    ds = limit("rare_severity", *SCHEMES[scheme], *more)
+    assert ds.attrs["sampling"] == scheme.partition(",")[0]
+    expected = severe_loss(0.02 if rare else 0.0804)
+    if rare:
+        assert expected == pytest.approx((1.833390e-4, 1.530548e-4), rel=1e-6)
+    chance, mean = tail.probability(ds.bad_debt, above=0.0), tail.mean(ds.bad_debt)
+    for found, truth in zip((chance, mean), expected, strict=True):
+        assert_within(float(found.estimate[0]), float(found.standard_error[0]), truth)
+    crude = expected[0] * (1 - expected[0]) / ds.sizes["path"]
+    ratio = crude / float(chance.standard_error[0]) ** 2
+    least = {"plain": 0.8, "antithetic": 0.8, "stratified": 30, "sobol": 30}
+    assert ratio > least.get(scheme, 300), ratio
+    if rare:
+        weights = np.exp(ds.log_weight.values.astype(float))
+        assert weights.max() <= (10.01 if scheme == "importance" else np.inf)
+
+
+def test_a_passage_under_sobol_points_and_pairs(limit):
+    for kind in ("antithetic", "sobol"):
+        ds = limit("first_passage", f"sampling.kind={kind}", "paths=20480")
+        found = tail.probability(ds.liquidated_accounts, above=0.0)
+        estimate, error = float(found.estimate[0]), float(found.standard_error[0])
+        assert_within(estimate, error, 0.3208331)
+        assert error < (estimate * (1 - estimate) / 20480) ** 0.5
 
 
 def test_paired_policies_share_their_paths(limit):

@@ -10,6 +10,7 @@ import numpy as np
 from deleverage.config.models import Config
 from deleverage.config.names import Names
 from deleverage.config.replay import log_series
+from deleverage.config.sampling import ImportanceSampling, PlainSampling
 from deleverage.config.scenario import Pegged, Risk
 from deleverage.config.shocks import (
     FixedSeverity,
@@ -34,6 +35,7 @@ from deleverage.world import (
     Merton,
     Outage,
     Sale,
+    Sampling,
     World,
 )
 
@@ -92,7 +94,15 @@ def build_world(config: Config, names: Names, layout: Layout, base: Config | Non
             for sale in shocks.sales
         ),
         backing=tuple(_loss(names, layout, loss) for loss in shocks.backing),
+        sampling=_sampling(config),
     )
+
+
+def _sampling(config: Config) -> Sampling | None:
+    sampling = config.sampling
+    if isinstance(sampling, ImportanceSampling):
+        return Sampling(sampling.kind, np.float64(sampling.shift), np.float64(sampling.plain_share))
+    return None if isinstance(sampling, PlainSampling) else Sampling(sampling.kind)
 
 
 def _loss(names: Names, layout: Layout, loss: Loss) -> BackingLoss:

@@ -18,6 +18,7 @@ from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
 from deleverage.config.sales import check_sales
+from deleverage.config.sampling import check_sampling
 from deleverage.config.scenario import Numeraire, Pegged, Scenario
 from deleverage.config.search import Search
 from deleverage.config.source import Key
@@ -69,6 +70,7 @@ class Checker:
                 self._override(label, (*key, "leverage", "margin"))
         if self.config.search is not None:
             self._search(self.config.search)
+        check_sampling(self.config)
         time, timeline = self.config.time, self.config.results.timeline
         if timeline is not None and steps_between(timeline, time) is None:
             self.refuse(

@@ -24,6 +24,7 @@ from deleverage.config.base import Model
 from deleverage.config.paths import AdaptivePaths, PathCount, Paths
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import PositiveDuration, choice, conflict, refusal, whole
+from deleverage.config.sampling import PlainSampling, Sampling
 from deleverage.config.scenario import Scenario
 from deleverage.config.search import Search, policies_of
 from deleverage.config.sentences import refuse
@@ -75,12 +76,6 @@ class Time(Model):
         return self
 
 
-class Sampling(Model):
-    """How paths are drawn."""
-
-    kind: Literal["plain"] = "plain"
-
-
 class Results(Model):
     """What is stored: names, or `default` (variables) and `all`."""
 
@@ -109,7 +104,7 @@ class Config(Model):
     sweep: Sweep | None = None
     attribution: Attribution | None = None
     search: Search | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = PlainSampling()
     results: Results = Results()
     engine: Engine = Engine()
 

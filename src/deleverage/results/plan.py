@@ -93,6 +93,18 @@ class Plan:
         return self.labels["policy"]
 
     @property
+    def draw_block(self) -> int:
+        """Paths that are drawn together; 1 where each is drawn by itself."""
+        from deleverage.config.sampling import BLOCKS
+
+        return BLOCKS[self.sampling]
+
+    @property
+    def sampling(self) -> str:
+        """Kind of sampling."""
+        return self.identity.get("sampling", {}).get("kind", "plain")
+
+    @property
     def directory_name(self) -> str:
         """Name of the run directory."""
         return f"{self.name}-{self.identity_hash[:8]}"

@@ -17,7 +17,14 @@ from deleverage.errors import ConfigError, RunError
 from deleverage.results.files import crc, replace_text, sync_file, sync_folder, sync_tree
 from deleverage.results.labels import label_parts
 from deleverage.results.plan import CONFIG_FILE, PLAN_FILE, STORE_FOLDER, Plan
-from deleverage.results.schema import DIMENSIONS, SCHEMA_VERSION, STATUS_FLAGS, VARIABLES, Variable
+from deleverage.results.schema import (
+    DIMENSIONS,
+    DRAW_BLOCK,
+    SCHEMA_VERSION,
+    STATUS_FLAGS,
+    VARIABLES,
+    Variable,
+)
 
 if TYPE_CHECKING:
     import zarr
@@ -101,6 +108,8 @@ def write_template(
     for variable in plan.written:
         _write_outcome(root, plan, variable)
     write_array(root, "path", ("path",), np.arange(plan.paths, dtype=np.int64), "1")
+    if plan.draw_block > 1:
+        write_array(root, DRAW_BLOCK, ("path",), draw_blocks(plan), "1")
     for dim, labels in plan.labels.items():
         numeric = dim == "threshold"
         values = np.array(labels, dtype=np.float64 if numeric else object)
@@ -122,15 +131,22 @@ def write_template(
     return plan
 
 
+def draw_blocks(plan: Plan) -> np.ndarray:
+    """Block of each path that its draws belong to, `[path]`."""
+    return np.arange(plan.paths, dtype=np.int64) // plan.draw_block
+
+
 def _attributes(plan: Plan, config_yaml: str, levers: Iterable[str]) -> dict[str, Any]:
     coordinates = [name for name in plan.variables if VARIABLES[name].coordinate]
     coordinates += [part.name for part in label_parts(plan.labels)]
+    coordinates += [DRAW_BLOCK] if plan.draw_block > 1 else []
     return {
         "title": plan.name,
         "schema_version": SCHEMA_VERSION,
         "config": config_yaml,
         "identity_hash": plan.identity_hash,
         "seed": plan.seed,
+        "sampling": plan.sampling,
         "rng": plan.fingerprint.get("rng", "philox4x32"),
         "fingerprint": plan.fingerprint,
         "versions": plan.provenance.get("versions", {}),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deleverage.analysis.batches import batched
-from deleverage.analysis.estimate import ThinTailWarning, standard_normal_quantile
+from deleverage.analysis.estimate import ThinTailWarning, half_width
 from deleverage.analysis.frontier import frontier
 from deleverage.analysis.quantities import by_policy
 from deleverage.analysis.tail import by_name
@@ -62,7 +62,7 @@ def answer(tried: xr.Dataset, fresh: xr.Dataset, wanted: Search, ledger: Ledger)
     labels = [str(label) for label in now.policy.values]
     place = [then.policy.values.tolist().index(label) for label in labels]
     own = then.isel(policy=place)
-    half = standard_normal_quantile(now.attrs["level"])
+    half = half_width(now.attrs["level"])
     change = now.risk.values - own.risk.values
     error = np.hypot(now.risk_standard_error.values, own.risk_standard_error.values)
     added = {

@@ -9,7 +9,8 @@ import numpy as np
 
 from deleverage.results.labels import label_parts
 from deleverage.results.plan import Plan, Unit
-from deleverage.results.schema import DIMENSIONS, STATUS_FLAGS, VARIABLES
+from deleverage.results.schema import DIMENSIONS, DRAW_BLOCK, STATUS_FLAGS, VARIABLES
+from deleverage.results.template import draw_blocks
 from deleverage.sweep.adaptive import require_number
 from deleverage.sweep.execute import worker_count
 from deleverage.sweep.plan import plan_run
@@ -71,13 +72,16 @@ def simulate(
     for name, values in prepared.built.policy_coords.items():
         coords[name] = ("policy", np.asarray(values), {"long_name": name})
     coords["path"] = ("path", np.arange(plan.paths), {"long_name": DIMENSIONS["path"]})
+    if plan.draw_block > 1:
+        coords[DRAW_BLOCK] = ("path", draw_blocks(plan), {"long_name": DIMENSIONS[DRAW_BLOCK]})
     for dim, labels in plan.labels.items():
         values = np.array(labels, dtype=np.float64 if dim == "threshold" else np.str_)
         coords[dim] = (dim, values, {"long_name": DIMENSIONS.get(dim, dim)})
     for part in label_parts(plan.labels):
         values = np.array(part.values, dtype=np.str_)
         coords[part.name] = (part.dim, values, {"long_name": part.long_name})
-    return xr.Dataset(data, coords=coords, attrs={"title": plan.name, "seed": plan.seed})
+    attrs = {"title": plan.name, "seed": plan.seed, "sampling": plan.sampling}
+    return xr.Dataset(data, coords=coords, attrs=attrs)
 
 
 def _simulated(plan: Plan, simulator: Simulator) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deleverage.config.sampling import require_blocks
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.plan import Plan
 from deleverage.results.schema import (
@@ -58,6 +59,7 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
             "search: the config searches its policies, which `deleverage search` does; a run "
             "simulates those it lists, so leave the key `search` out of it."
         )
+    require_blocks(config)
     labels, select = _labels(config, built)
     variables = select_variables(config.results.variables)
     identity = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **config.identity()}))
