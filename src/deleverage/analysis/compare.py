@@ -210,8 +210,9 @@ def _side_by_side(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
     """Both as the policies `first` and `second`: rows and paths stand for each other in order."""
     import xarray as xr
 
+    kept = ("log_weight", DRAW_BLOCK)
     rest = [
-        x.drop_vars([c for c in x.coords if c not in ("log_weight", DRAW_BLOCK)]).rename(policy="row")
+        x.drop_vars([c for c in x.coords if c not in kept]).rename(policy="row")
         for x in (first, second)
     ]
     joined = xr.concat(rest, "policy", coords="minimal", compat="override")
