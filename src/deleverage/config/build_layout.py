@@ -68,8 +68,7 @@ def build_layout(config: Config, names: Names, rules: Rules, every: Iterable[Rul
             for part in parts.values()
         ),
         mark_kinds=tuple(
-            scenario.venues[part[0]].mark.kind if part[2] == "perp" else ""
-            for part in parts.values()
+            rules.mark[part[0]].kind if part[2] == "perp" else "" for part in parts.values()
         ),
         sales=tuple(_sales(names, entry.venue, entry.asset) for entry in names.indices),
         basis_pairs=tuple(

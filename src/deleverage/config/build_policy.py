@@ -245,9 +245,13 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
                 weight[slot, row, number] = own + read + rule.others * elsewhere.get(market, 0.0)
             for name in _ROWS:
                 rows[name][row, number] = getattr(rule, name)
-    basis = _per_market(
-        config, names, lambda venue: smoothing_weight(venue.mark.basis_half_life, step)
-    )
+    basis = [
+        [
+            smoothing_weight(entry.rules.mark[venue].basis_half_life, step)
+            for venue, _, _ in names.parts.values()
+        ]
+        for entry in entries
+    ]
     smoothing = np.vectorize(lambda half_life: smoothing_weight(half_life, step))
     return IndexRules(
         weight=weight,
@@ -256,7 +260,7 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
         clamp=rows["clamp"],
         smoothing=smoothing(rows["smoothing"]) if rows["smoothing"].size else rows["smoothing"],
         floor=rows["floor"],
-        basis_smoothing=_same(basis, entries),
+        basis_smoothing=np.array(basis, dtype=np.float64).T,
         move_limit=rows["move_limit"] if (rows["move_limit"] < NEVER).any() else None,
         component_clamp=rows["component_clamp"]
         if (rows["component_clamp"] < NEVER).any()

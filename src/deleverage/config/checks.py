@@ -12,6 +12,7 @@ from deleverage.config.books import BookSpec, HedgedBook, LoanBook
 from deleverage.config.check_books import check_books
 from deleverage.config.check_indices import check_index_rule
 from deleverage.config.check_shocks import check_shocks
+from deleverage.config.effects import check_effects
 from deleverage.config.haircuts import check_haircuts
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
@@ -68,6 +69,8 @@ class Checker:
                 self._override(label, (*key, "scenario"))
             elif entry.leverage.margin is not None:
                 self._override(label, (*key, "leverage", "margin"))
+            if not self.config.is_combination(label):
+                check_effects(self.config.under(label), entry, key)
         if self.config.search is not None:
             self._search(self.config.search)
         check_sampling(self.config)
@@ -261,6 +264,8 @@ class Checker:
                     ", ".join(f"{asset}@{venue}" for venue, asset in self.names.uses),
                     "use one of these",
                 )
+        for venue in entry.mark:
+            self.venue(venue, (*key, "mark", venue))
         for scope in entry.leverage.cap or {}:
             self.scope(scope, (*key, "leverage", "cap", scope))
         for scope in entry.leverage.maintenance:

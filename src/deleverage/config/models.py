@@ -161,6 +161,10 @@ class Config(Model):
             return ("attribution", "causes")
         return ("sweep",)
 
+    def is_combination(self, label: str) -> bool:
+        """Whether an entry combines causes of an attribution, of which one may idle another."""
+        return label not in self.policies and label in self._coalitions
+
     def under(self, label: str) -> Config:
         """The config with the scenario of an entry: its overrides laid over the config's.
 

@@ -17,6 +17,7 @@ from deleverage.config.rules import (
     LeverageRule,
     LiquidationChange,
     MaintenanceTiers,
+    MarkChange,
 )
 
 
@@ -104,6 +105,7 @@ class PolicySpec(Model):
 
     collateral: dict[str, CollateralRule] = Field(default_factory=dict)
     index: dict[str, IndexRule] = Field(default_factory=dict)
+    mark: dict[str, MarkChange] = Field(default_factory=dict)  # by venue
     leverage: LeverageLever = LeverageLever()
     liquidation: LiquidationLever = LiquidationLever()
     backstop: dict[str, BackstopRule] = Field(default_factory=dict)

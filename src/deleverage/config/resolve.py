@@ -24,6 +24,7 @@ from deleverage.config.rules import (
     LiquidationRule,
     MaintenanceTable,
     MaintenanceTiers,
+    Mark,
 )
 from deleverage.config.sales import Sale, liquidation_under, sales_under
 from deleverage.config.scenario import Pegged
@@ -66,6 +67,7 @@ class Rules:
 
     credit: Mapping[tuple[str, str], Credit]  # (venue, asset)
     index: Mapping[IndexKey, IndexWeights]
+    mark: Mapping[str, Mark]  # by venue
     maintenance: Mapping[tuple[str, str], Lines]  # (venue, asset of a perp)
     leverage_cap: Mapping[tuple[str, str], float]  # (venue, asset of a perp)
     loop_cap: Mapping[str, float]
@@ -106,6 +108,7 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             key: _index(names, venues[key.venue].index.get(key.asset, IndexRule()), entry, key)
             for key in names.indices
         },
+        mark={name: mark_under(entry, spec.mark, name) for name, spec in venues.items()},
         maintenance={
             (venue, asset): tiers
             for venue, asset in perps
@@ -149,6 +152,12 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
         upward=entry.participation.upward,
         migrates=entry.participation.share or 0.0,
     )
+
+
+def mark_under(entry: PolicySpec, rule: Mark, venue: str) -> Mark:
+    """A venue's mark with what a policy sets of it."""
+    change = entry.mark.get(venue)
+    return rule if change is None else rule.model_copy(update=change.model_dump(exclude_none=True))
 
 
 def _given(levers: Mapping, venue: str, field: str, default: Any) -> Any:
@@ -199,8 +208,6 @@ def _credit(
         within = sum(names.depths[label] for label in names.own_books(venue, asset)) * 0.01
         cap = (rule.cap.depth_multiple or 0.0) * within
     return Credit(tiers, cap, segregated=bool(rule.segregated), dynamic=rule.dynamic)
-
-
 
 
 def _overlaid(rule: IndexTerms, change: IndexTerms) -> IndexTerms:

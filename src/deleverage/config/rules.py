@@ -60,6 +60,13 @@ class Mark(Model):
         return with_preset("mark", given)
 
 
+class MarkChange(Model):
+    """The part of a mark rule that a policy sets on a venue."""
+
+    kind: MarkKind | None = None
+    basis_half_life: HalfLife | None = None
+
+
 class IndexTerms(Model):
     """How an index price is formed. Where `own` is missing it takes what the others leave."""
 

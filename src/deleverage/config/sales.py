@@ -159,11 +159,3 @@ def _check_backstop(
                 "a capacity above 0, in USD per minute",
                 "add `backstop_capacity: 10M`, or write `hold`",
             )
-    for name in ("backstop_discount", "backstop_capacity"):
-        if not bought and getattr(entry.liquidation, name) is not None:
-            checker.refuse(
-                (*key, "liquidation", name),
-                f"a {name} where nothing is sold to a backstop",
-                "it with `collateral_sale: backstop`",
-                "remove it",
-            )

@@ -22,6 +22,20 @@ def check_venue(checker: Any, venue: str, key: Key) -> None:
     for asset, rule in checker.scenario.venues[venue].collateral.items():
         if rule.segregated and "perps" not in _uses(checker.scenario, venue, asset):
             _refuse(checker, f"{asset}@{venue}", (*key, asset, "segregated"))
+        apart = rule.segregated and _uses(checker.scenario, venue, asset) == {"perps"}
+        entries = checker.config.entries.values()
+        if (
+            rule.dynamic is not None
+            and apart
+            and all(_is_segregated(checker.scenario, entry, venue, asset) for entry in entries)
+        ):
+            checker.refuse(
+                (*key, asset, "dynamic"),
+                f"a dynamic haircut of '{asset}@{venue}', which every policy segregates from perps "
+                "and which backs no loans",
+                "it on collateral that backs something",
+                "remove it, or write `segregated: false`",
+            )
 
 
 def check_policy(checker: Any, entry: PolicySpec, key: Key) -> None:
@@ -40,7 +54,9 @@ def check_policy(checker: Any, entry: PolicySpec, key: Key) -> None:
         here = (*key, "collateral", scope)
         if change.segregated is not None and not any("perps" in found for found in uses.values()):
             _refuse(checker, scope, (*here, "segregated"))
-        valued = [name for name in (*VALUATIONS, "cap") if getattr(change, name) is not None]
+        valued = [
+            name for name in (*VALUATIONS, "cap", "dynamic") if getattr(change, name) is not None
+        ]
         apart = [
             found == {"perps"} and _is_segregated(scenario, entry, place, asset)
             for place, found in uses.items()

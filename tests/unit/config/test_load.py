@@ -195,6 +195,7 @@ LEVERS = {
     "participation={kind: migrate, share: 50%}": ("participation", "share", 0.5),
     "index.USDe@exchange.reference=20%": ("index", "USDe@exchange", "reference", 0.2),
     "index.USDe.floor=97%": ("index", "USDe", "floor", 0.97),
+    "mark.exchange.kind=last": ("mark", "exchange", "kind", "last"),
     "leverage.cap=5": ("leverage", "cap", "*", 5.0),
     "leverage.cap.BTC@exchange=5": ("leverage", "cap", "BTC@exchange", 5.0),
     "leverage.loop_cap=2": ("leverage", "loop_cap", 2.0),

@@ -1,0 +1,316 @@
+"""Levers of a policy that would change nothing in its scenario, which are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from deleverage.config.base import EVERYWHERE, Model
+from deleverage.config.books import HedgedBook, LoanBook
+from deleverage.config.issuers import redemptions
+from deleverage.config.models import Config
+from deleverage.config.policies import PolicySpec
+from deleverage.config.resolve import mark_under
+from deleverage.config.rules import VALUATIONS, LiquidationChange
+from deleverage.config.sales import liquidation_under, sales_under
+from deleverage.config.scenario import Pegged, Scenario
+from deleverage.config.source import Key
+
+Place = tuple[str, str]
+"""A venue and an asset."""
+
+
+def check_effects(config: Config, entry: PolicySpec, key: Key) -> None:
+    """Refuse a lever that cannot change anything, whatever its value.
+
+    Args:
+        config: With the entry's own scenario.
+        entry: A policy.
+        key: Where it was written.
+    """
+    _Effects(config, entry, key, _uses_of(config.scenario)).check()
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What the books of a scenario hold, by venue."""
+
+    venues: frozenset[str]  # with a book
+    perps: frozenset[Place]
+    pledged: frozenset[Place]
+    sold: frozenset[Place]  # of what is pledged, that sale kinds are for: spot legs have none
+    loops: bool
+    promotions: bool
+
+
+def _uses_of(scenario: Scenario) -> Uses:
+    perps, pledged, sold = set(), set(), set()
+    books = list(scenario.books.values())
+    for book in books:
+        hedged = isinstance(book, HedgedBook)
+        mix = {book.asset: 1.0} if hedged else book.collateral or {}
+        held = {(book.venue, asset) for asset, share in mix.items() if share}
+        held = {place for place in held if scenario.assets[place[1]].kind != "numeraire"}
+        pledged |= held
+        if not hedged:
+            sold |= held
+        if not isinstance(book, LoanBook):
+            names = [book.asset] if hedged else book.perps
+            perps |= {(book.venue, asset) for asset in names}
+    loans = [book for book in books if isinstance(book, LoanBook)]
+    return Uses(
+        venues=frozenset(book.venue for book in books),
+        perps=frozenset(perps),
+        pledged=frozenset(pledged),
+        sold=frozenset(sold),
+        loops=any(book.loop for book in loans),
+        promotions=any(book.promoted for book in loans),
+    )
+
+
+def _within(scope: str, places: Iterable[Place], venue: str = "") -> bool:
+    """Whether `ASSET`, `ASSET@VENUE` or everything means one of some places, of a venue."""
+    asset, _, at = scope.partition("@")
+    return any(
+        scope == EVERYWHERE or (one == asset and at in ("", place))
+        for place, one in places
+        if venue in ("", place)
+    )
+
+
+def _listed(places: Iterable[Place], none: str) -> str:
+    return ", ".join(sorted(f"{asset}@{venue}" for venue, asset in places)) or none
+
+
+@dataclass(frozen=True)
+class _Effects:
+    """One entry in its scenario."""
+
+    config: Config
+    entry: PolicySpec
+    key: Key
+    uses: Uses
+
+    def check(self) -> None:
+        self._index()
+        self._depth()
+        self._marks()
+        self._leverage()
+        self._collateral()
+        self._backstop()
+        self._liquidation(self.entry.liquidation, (*self.key, "liquidation"), "")
+        for venue, rule in self.entry.liquidation.by_venue.items():
+            self._liquidation(rule, (*self.key, "liquidation", "by_venue", venue), venue)
+        self._redemptions()
+        marketing = self.entry.marketing.model_fields_set
+        if "uptake" in marketing and not self.uses.promotions:
+            self.refuse(
+                ("marketing", "uptake"),
+                "an uptake of promotions where no book is promoted",
+                "it in a scenario with `promoted: true` loans",
+                "remove it",
+            )
+
+    def refuse(self, key: Key, came: str, allowed: str, advice: str) -> NoReturn:
+        """Raise the ConfigError of a key of the entry."""
+        self.config.source.refuse((*self.key, *key), came, allowed, advice)
+
+    def _index(self) -> None:
+        scenario = self.config.scenario
+        for scope, rule in self.entry.index.items():
+            asset, _, venue = scope.partition("@")
+            at = [place for place in scenario.venues if f"{place}/{asset}/spot" in scenario.markets]
+            venues = [venue] if venue else scenario.venues
+            if any(place != one for one in venues for place in at):
+                continue
+            for product, terms in (("", rule), ("futures", rule.futures), ("loans", rule.loans)):
+                for name in ("clamp", "component_clamp"):
+                    if terms is not None and getattr(terms, name) is not None:
+                        self.refuse(
+                            ("index", scope, *([product] if product else []), name),
+                            f"a {name} of '{scope}', which has no book on another venue",
+                            "it around a reference, which is made of other venues' books",
+                            "remove it",
+                        )
+
+    def _depth(self) -> None:
+        books = [label.split("/")[:2] for label in self.config.scenario.markets]
+        places = [(venue, pair.partition("-")[0]) for venue, pair in books]
+        for scope in self.entry.scenario.depth_factor or {}:
+            if not _within(scope, places):
+                self.refuse(
+                    ("scenario", "depth_factor", scope),
+                    f"a factor on the depth of '{scope}', which has no order book there",
+                    _listed(places, "assets with order books"),
+                    "use one of these",
+                )
+
+    def _marks(self) -> None:
+        for venue, change in self.entry.mark.items():
+            if not _within(EVERYWHERE, self.uses.perps, venue):
+                self.refuse(
+                    ("mark", venue),
+                    f"a mark on '{venue}', where nobody holds a perp",
+                    ", ".join(sorted({place for place, _ in self.uses.perps})) or "venues of perps",
+                    "remove it",
+                )
+            kind = mark_under(self.entry, self.config.scenario.venues[venue].mark, venue).kind
+            if change.basis_half_life is not None and kind != "median":
+                self.refuse(
+                    ("mark", venue, "basis_half_life"),
+                    f"a basis_half_life of marks that are of kind `{kind}`",
+                    "it with `kind: median`",
+                    "remove it, or write `kind: median`",
+                )
+
+    def _leverage(self) -> None:
+        for scope in self.entry.leverage.cap or {}:
+            if not _within(scope, self.uses.perps):
+                self.refuse(
+                    ("leverage", "cap", scope),
+                    f"a leverage cap of '{scope}', of which nobody holds a perp",
+                    _listed(self.uses.perps, "perps that a book holds, which are none"),
+                    "use one of these",
+                )
+        if self.entry.leverage.loop_cap is not None and not self.uses.loops:
+            self.refuse(
+                ("leverage", "loop_cap"),
+                "a loop_cap where no book is a loop",
+                "it in a scenario with `loop: true` books",
+                "remove it",
+            )
+
+    def _collateral(self) -> None:
+        for scope, rule in self.entry.collateral.items():
+            if not _within(scope, self.uses.pledged):
+                self.refuse(
+                    ("collateral", scope),
+                    f"a rule of '{scope}', which no book pledges there",
+                    _listed(self.uses.pledged, "collateral that a book holds, which is none"),
+                    "remove it, or add such a book",
+                )
+            valued = [name for name in VALUATIONS if getattr(rule, name) is not None]
+            if rule.parity and valued:
+                self.refuse(
+                    ("collateral", scope, valued[0]),
+                    f"a {valued[0]} of '{scope}', which the policy treats as cash",
+                    f"`{valued[0]}` or `parity: true`",
+                    "remove one of the two",
+                )
+
+    def _backstop(self) -> None:
+        for venue, rule in self.entry.backstop.items():
+            if venue not in self.uses.venues:
+                self._empty(("backstop", venue), venue)
+            self._sets_something(rule, ("backstop", venue))
+            if rule.adl is not None and not _within(EVERYWHERE, self.uses.perps, venue):
+                self.refuse(
+                    ("backstop", venue, "adl"),
+                    f"auto-deleveraging on '{venue}', where nobody holds a perp",
+                    "it on venues where books hold perps",
+                    "remove it",
+                )
+
+    def _sets_something(self, rule: Model, key: Key) -> None:
+        if not rule.model_fields_set:
+            self.refuse(
+                key,
+                "an empty mapping",
+                f"one of {', '.join(type(rule).model_fields)}",
+                "set one, or remove it",
+            )
+
+    def _empty(self, key: Key, venue: str) -> NoReturn:
+        self.refuse(
+            key,
+            f"rules of '{venue}', where no book is",
+            ", ".join(sorted(self.uses.venues)),
+            "remove them, or add a book there",
+        )
+
+    def _liquidation(self, rule: LiquidationChange, key: Key, venue: str) -> None:
+        """A policy's rules of all venues, or of one."""
+        key = key[len(self.key) :]
+        if venue and venue not in self.uses.venues:
+            self._empty(key, venue)
+        if venue:
+            self._sets_something(rule, key)
+        places = [one for one in self.uses.venues if venue in ("", one)]
+        specs = self.config.scenario.venues
+        kinds = {liquidation_under(self.entry, specs[at].liquidation, at).kind for at in places}
+        sales = sales_under(self.config, self.entry)
+        sales = {place: sale for place, sale in sales.items() if venue in ("", place[0])}
+        bought = any(sale.kind == "backstop" for sale in sales.values())
+        paused = any(
+            sale.kind != "hold" and isinstance(self.config.scenario.assets[place[1]], Pegged)
+            for place, sale in sales.items()
+            if place in self.uses.sold
+        )
+        where = f" on '{venue}'" if venue else ""
+        perps = _within(EVERYWHERE, self.uses.perps, venue)
+        pledges = _within(EVERYWHERE, self.uses.pledged, venue)
+        needs: Mapping[str, tuple[bool, str, str]] = {
+            "target": (
+                "target" in kinds,
+                f"a target{where} where nothing is liquidated to a target",
+                "it with `kind: target`",
+            ),
+            "fee": (
+                perps,
+                f"a fee on perps{where}, which nobody holds",
+                "it where books hold perps",
+            ),
+            "collateral_fee": (
+                pledges,
+                f"a collateral_fee{where} where nothing is pledged",
+                "it where books pledge collateral",
+            ),
+            "backstop_discount": (
+                bought,
+                f"a backstop_discount{where} where nothing is sold to a backstop",
+                "it with `collateral_sale: backstop`",
+            ),
+            "backstop_capacity": (
+                bought,
+                f"a backstop_capacity{where} where nothing is sold to a backstop",
+                "it with `collateral_sale: backstop`",
+            ),
+        }
+        for name, (applies, came, allowed) in needs.items():
+            if getattr(rule, name) is not None and not applies:
+                self.refuse((*key, name), came, allowed, "remove it")
+        if rule.pause_pegged_while_shut and not paused:
+            self.refuse(
+                (*key, "pause_pegged_while_shut"),
+                f"pause_pegged_while_shut{where} where no pegged asset is sold",
+                "it where books pledge pegged assets that are not held",
+                "remove it",
+            )
+        for scope in rule.collateral_sale or {}:
+            if not _within(scope, self.uses.sold, venue):
+                self.refuse(
+                    (*key, "collateral_sale", scope),
+                    f"sales of {'collateral' if scope == EVERYWHERE else repr(scope)}{where}, "
+                    "which no book pledges there",
+                    _listed(self.uses.sold, "collateral that a book holds, which is none"),
+                    "remove it, or add such a book",
+                )
+
+    def _redemptions(self) -> None:
+        """Sales to an issuer that redeems nothing would only ever wait."""
+        for (venue, asset), sale in sales_under(self.config, self.entry).items():
+            if sale.kind != "redeem" or (venue, asset) not in self.uses.sold:
+                continue
+            spec: Any = self.config.scenario.assets[asset]
+            lever = self.entry.issuer.get(asset)
+            if redemptions(spec.issuer, spec.redemption_capacity, lever).capacity == 0:
+                here: Key = ("liquidation", "collateral_sale")
+                if self.entry.liquidation.collateral_sale is None and lever is not None:
+                    here = ("issuer", asset, "capacity")
+                self.refuse(
+                    here,
+                    f"redeem for '{asset}' on '{venue}', whose issuer redeems nothing",
+                    "an issuer with a capacity above 0, in USD per minute",
+                    f"add `issuer: {{{asset}: {{capacity: 10M}}}}`, or write `hold`",
+                )

@@ -1,0 +1,228 @@
+"""Every lever changes what is built, and one that cannot is refused."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from deleverage.config import build, load_config
+from deleverage.config.policies import PolicySpec
+from deleverage.errors import ConfigError
+
+SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
+
+# Where every lever has something to act on: an issuer with two hedges, loops on both venues, and
+# a perp of the second venue that nobody but its owners would migrate to.
+PERP = "depth_1pct: 50M, resilience_half_life: 5m"
+CARRY = "kind: hedged, asset: BTC, issuer: USDe, open_interest: 50M, leverage: 0.5"
+WORLD = (
+    "policies={baseline: {}}",
+    "scenario.assets.USDe.issuer={supply: 1bn, backing: 101%, reserve_share: 20%}",
+    "scenario.venues.exchange.collateral.BTC={haircut: 5%}",
+    "scenario.venues.others.collateral.BTC={haircut: 5%}",
+    f"scenario.books.carry={{venue: exchange, {CARRY}}}",
+    f"scenario.books.carry_elsewhere={{venue: others, {CARRY}}}",
+    "scenario.makers.max_share=100%",
+)
+DYNAMIC = "{review: 2m, reference: 20%, cap: 50%}"
+BREAKER = "{trigger: 5%, window: 1m, halt: 1m}"
+
+# lever: two values that differ, each written in all it needs to mean something
+LEVERS = {
+    "collateral": ("{USDe: {haircut: 20%}}", "{USDe: {haircut: 30%}}"),
+    "collateral.tiers": ("{USDe: {tiers: [[0, 90%], [1M, 50%]]}}", "{USDe: {tiers: [[0, 90%]]}}"),
+    "collateral.table": (
+        "{USDe: {table: binance_collateral_ratio, schedule: asset_class_7}}",
+        "{USDe: {table: binance_collateral_ratio, schedule: asset_class_9}}",
+    ),
+    "collateral.dynamic": (
+        "{USDe: {parity: false}}",
+        f"{{USDe: {{parity: false, dynamic: {DYNAMIC}}}}}",
+    ),
+    "collateral.parity": ("{USDe: {parity: true}}", "{USDe: {parity: false}}"),
+    "collateral.cap": ("{USDe: {cap: 50M}}", "{USDe: {cap: {depth_multiple: 2}}}"),
+    "collateral.admitted": ("{USDe: {admitted: true}}", "{USDe: {admitted: false}}"),
+    "collateral.segregated": ("{USDe: {segregated: true}}", "{USDe: {segregated: false}}"),
+    "index": ("{USDe: {own: 1}}", "{USDe: {own: 50%, reference: 50%}}"),
+    "index.others": ("{USDe: {others: 10%}}", "{USDe: {others: 20%}}"),
+    "index.equal": ("{USDe: {equal: 10%}}", "{USDe: {equal: 20%}}"),
+    "index.from": ("{USDe: {from: {others: 10%}}}", "{USDe: {from: {others: 20%}}}"),
+    "index.reference": ("{USDe: {reference: 10%}}", "{USDe: {reference: 20%}}"),
+    "index.redemption": ("{USDe: {redemption: 10%}}", "{USDe: {redemption: 20%}}"),
+    "index.floor": ("{USDe: {floor: 90%}}", "{USDe: {floor: 95%}}"),
+    "index.clamp": ("{USDe: {clamp: 1%}}", "{USDe: {clamp: 2%}}"),
+    "index.component_clamp": ("{USDe: {component_clamp: 1%}}", "{USDe: {component_clamp: 2%}}"),
+    "index.smoothing": ("{USDe: {smoothing: 1m}}", "{USDe: {smoothing: 2m}}"),
+    "index.move_limit": ("{USDe: {move_limit: 1%}}", "{USDe: {move_limit: 2%}}"),
+    "index.delay": ("{USDe: {floor: 90%, delay: 1m}}", "{USDe: {floor: 90%, delay: 2m}}"),
+    "index.hard_anchor": ("{USDe: {hard_anchor: true}}", "{USDe: {hard_anchor: false}}"),
+    "index.futures": ("{USDe: {futures: {floor: 90%}}}", "{USDe: {futures: {floor: 95%}}}"),
+    "index.loans": ("{USDe: {loans: {floor: 90%}}}", "{USDe: {loans: {floor: 95%}}}"),
+    "index.preset": ("{BTC: {smoothing: 1m}}", "{BTC: {preset: okx_2023}}"),
+    "mark": ("{exchange: {kind: last}}", "{exchange: {kind: index}}"),
+    "mark.basis_half_life": (
+        "{exchange: {basis_half_life: 1m}}",
+        "{exchange: {basis_half_life: 2m}}",
+    ),
+    "leverage.cap": ("{cap: 3}", "{cap: {BTC@others: 3}}"),
+    "leverage.loop_cap": ("{loop_cap: 2}", "{loop_cap: 3}"),
+    "leverage.repledge": ("{repledge: false}", "{repledge: true}"),
+    "leverage.maintenance": ("{maintenance: {BTC: 1%}}", "{maintenance: {BTC: 2%}}"),
+    "liquidation.kind": ("{kind: target}", "{kind: targeting}"),
+    "liquidation.pace": ("{pace: 10%}", "{pace: 20%}"),
+    "liquidation.target": ("{kind: target, target: 2}", "{kind: target, target: 3}"),
+    "liquidation.fee": ("{fee: 1%}", "{fee: 2%}"),
+    "liquidation.collateral_fee": ("{collateral_fee: 1%}", "{collateral_fee: 2%}"),
+    "liquidation.collateral_sale": ("{collateral_sale: hold}", "{collateral_sale: redeem}"),
+    "liquidation.backstop_discount": (
+        "{collateral_sale: backstop, backstop_capacity: 1M, backstop_discount: 1%}",
+        "{collateral_sale: backstop, backstop_capacity: 1M, backstop_discount: 2%}",
+    ),
+    "liquidation.backstop_capacity": (
+        "{collateral_sale: backstop, backstop_capacity: 1M}",
+        "{collateral_sale: backstop, backstop_capacity: 2M}",
+    ),
+    "liquidation.pause_pegged_while_shut": (
+        "{pause_pegged_while_shut: true}",
+        "{pause_pegged_while_shut: false}",
+    ),
+    "liquidation.circuit_breaker": (
+        f"{{circuit_breaker: {BREAKER}}}",
+        f"{{circuit_breaker: {{USDe: {BREAKER}}}}}",
+    ),
+    "liquidation.by_venue": ("{by_venue: {others: {pace: 1}}}", "{by_venue: {others: {pace: 2}}}"),
+    "backstop.fund": ("{exchange: {fund: 1M}}", "{exchange: {fund: 2M}}"),
+    "backstop.adl": ("{exchange: {adl: queue}}", "{exchange: {adl: pro_rata}}"),
+    "backstop.vault": (
+        "{exchange: {vault: {capacity: 10M, half_life: 5m}}}",
+        "{exchange: {vault: {capacity: 20M, half_life: 5m}}}",
+    ),
+    "issuer.capacity": ("{USDe: {capacity: 1M}}", "{USDe: {capacity: 2M}}"),
+    "issuer.reserve_share": ("{USDe: {reserve_share: 1%}}", "{USDe: {reserve_share: 2%}}"),
+    "issuer.hedge": (
+        "{USDe: {hedge: {exchange: 1}}}",
+        "{USDe: {hedge: {exchange: 50%, others: 50%}}}",
+    ),
+    "marketing.uptake": ("{uptake: 50%}", "{uptake: 20%}"),
+    "scenario.depth_factor": ("{depth_factor: 2}", "{depth_factor: {BTC: 2}}"),
+}
+BESIDE = {
+    "collateral": {"haircut", "schedule"},  # tried under the bare name, and beside its table
+    "index": {"own"},
+    "mark": {"kind"},
+    "leverage": {"margin"},  # of books with several perps: tests/unit/config/test_isolated.py
+}
+
+
+def built(lever, value):
+    """What an entry with one lever amounts to."""
+    part = lever.partition(".")[0]
+    made = build(load_config(SMOKE, [*WORLD, f"policies.x.{part}={value}"]))
+    world, policy, places, _ = next(group for group in made.groups if 1 in group[2])
+    return world.layout, jax.tree.map(lambda leaf: leaf[..., places.index(1)], policy)
+
+
+@pytest.mark.parametrize("lever", LEVERS)
+def test_every_lever_bites(lever):
+    (ours, policy), (theirs, other) = (built(lever, value) for value in LEVERS[lever])
+    leaves, others = jax.tree.leaves(policy), jax.tree.leaves(other)
+    same = len(leaves) == len(others) and all(map(np.array_equal, leaves, others))
+    assert ours != theirs or not same
+
+
+def test_every_lever_is_tried_above():
+    tried = {tuple(lever.split(".")) for lever in LEVERS}
+    for part, field in PolicySpec.model_fields.items():
+        if part in ("participation", "scenario"):  # tests/unit/config/test_participation.py
+            continue
+        kind = next(iter(getattr(field.annotation, "__args__", [])[1:]), field.annotation)
+        levers = {known.alias or name for name, known in kind.model_fields.items()}
+        missing = levers - BESIDE.get(part, set()) - {rest for of, *(rest,) in pairs(tried, part)}
+        assert not missing, (part, missing)
+
+
+def pairs(tried, part):
+    """Levers of a part that are tried under names of their own."""
+    return [lever for lever in tried if lever[0] == part and len(lever) == 2]
+
+
+REFUSED = {
+    "leverage.cap={USDe: 3}": "a leverage cap of 'USDe', of which nobody holds a perp.*BTC@others",
+    "liquidation.target=2": "a target where nothing is liquidated to a target.*`kind: target`",
+    "liquidation={kind: targeting, target: 2}": "a target where nothing is liquidated",
+    "liquidation.by_venue={others: {collateral_fee: 1%}}": "on 'others' where nothing is pledged",
+    "liquidation.by_venue={others: {collateral_sale: hold}}": "sales of collateral on 'others'",
+    "liquidation.by_venue={others: {backstop_discount: 1%}}": "backstop_discount on 'others' where",
+    "liquidation.by_venue={others: {backstop_capacity: 1M}}": "backstop_capacity on 'others' where",
+    "liquidation.by_venue={others: {}}": "an empty mapping; .*pace",
+    "liquidation={pause_pegged_while_shut: true, collateral_sale: hold}": "no pegged asset is sold",
+    "backstop={exchange: {}}": "an empty mapping; .*fund, ",
+    "collateral={USDe: {parity: true, haircut: 5%}}": "a haircut of 'USDe', .* treats as cash",
+    "collateral={USDe: {segregated: true, parity: false, dynamic: "
+    + DYNAMIC
+    + "}}": "a dynamic of 'USDe', which is segregated from perps and backs no loans",
+    "liquidation={collateral_sale: redeem}": "redeem for 'USDe' on 'exchange', whose issuer redeems"
+    " nothing.*capacity: 10M",
+    "mark={others: {basis_half_life: 1m}}": "a basis_half_life of marks .* `index`.*kind: median",
+    "mark={nowhere: {kind: last}}": "the venue 'nowhere' is unknown",
+    "marketing.uptake=50%": "an uptake of promotions where no book is promoted",
+    "leverage.loop_cap=2": "a loop_cap where no book is a loop",
+    "scenario.depth_factor={USDT: 2}": "the depth of 'USDT', which has no order book there",
+}
+NO_LOOPS = (
+    "scenario.books.usde_loops={kind: perp, venue: others, perps: BTC, open_interest: 1M,"
+    " leverage: 5}"
+)
+
+
+@pytest.mark.parametrize("lever", REFUSED)
+def test_a_lever_that_changes_nothing_is_refused(lever):
+    texts = [NO_LOOPS, "scenario.assets.USDe.redemption_capacity=0", f"policies.x.{lever}"]
+    with pytest.raises(ConfigError) as refused:
+        build(load_config(SMOKE, texts))
+    assert re.search(REFUSED[lever], str(refused.value)), str(refused.value)
+
+
+def test_rules_of_what_nobody_holds_are_refused():
+    gone = "scenario.books.exchange_longs.collateral=USDT"
+    for lever, sentence in (
+        ("collateral.USDe.haircut=5%", "a rule of 'USDe', which no book pledges there"),
+        ("liquidation.collateral_sale.USDe=hold", "sales of 'USDe', which no book pledges there"),
+    ):
+        texts = ["policies={baseline: {}}", NO_LOOPS, gone]
+        with pytest.raises(ConfigError, match=sentence):
+            build(load_config(SMOKE, [*texts, f"policies.x.{lever}"]))
+
+
+def test_a_dynamic_haircut_that_every_policy_segregates_is_refused():
+    here = "scenario.venues.exchange.collateral.USDe"
+    rule = f"{here}={{haircut: 10%, segregated: true, dynamic: {DYNAMIC}}}"
+    with pytest.raises(ConfigError, match="which every policy segregates from perps"):
+        build(load_config(SMOKE, [NO_LOOPS, rule, "policies={baseline: {}}"]))
+
+
+def test_a_combination_of_causes_may_idle_one_of_them():
+    causes = (
+        "attribution={causes: {held: {liquidation: {collateral_sale: hold}},"
+        " paused: {liquidation: {pause_pegged_while_shut: true}}}}"
+    )
+    texts = ["policies={baseline: {}}"]
+    config = load_config(SMOKE, [*texts, causes])
+    assert all(map(config.is_combination, list(config.entries)[1:]))
+
+
+def test_marks_differ_by_policy():
+    made = build(
+        load_config(SMOKE, ["policies={baseline: {}, x: {mark: {exchange: {kind: last}}}}"])
+    )
+    (before, _, _, _), (after, _, _, _) = made.groups
+    changed = [
+        (old, new)
+        for old, new in zip(before.layout.mark_kinds, after.layout.mark_kinds, strict=True)
+        if old != new
+    ]
+    assert changed == [("median", "last")]
+    assert dataclasses.replace(after.layout, mark_kinds=before.layout.mark_kinds) == before.layout
