@@ -1,5 +1,6 @@
 """Runs that are killed, stopped, hung or poisoned end as if nothing had happened, or say why."""
 
+import json
 import os
 import signal
 import subprocess
@@ -114,6 +115,54 @@ def test_the_engine_killed_twice_and_resumed_gives_the_same_files(tmp_path):
     assert resumed.complete
     assert np.any(resumed.outcomes.bad_debt.values > 0)
     assert stored(run_dir) == stored(expected)
+
+
+CAUSES = """
+  baseline: {}
+attribution:
+  causes:
+    outage: {scenario: {shocks: {outages: []}}}
+    own_book: {index: {USDe: {redemption: 100%, floor: 97%}}}
+  measures:
+    - {variable: liquidated_notional}
+    - {variable: bad_debt, measure: expected_shortfall, q: 90%}
+"""
+
+
+def test_an_attribution_that_was_killed_ends_at_the_same_answer(tmp_path):
+    text = SMOKE.read_text()
+    file = tmp_path / "causes.yaml"
+    file.write_text(text[: text.index("\n  baseline: {}")] + CAUSES)
+    words = ["attribute", file, "--paths", PATHS, "--workers", 0, "--json"]
+    for value in IN_UNITS:
+        words += ["--set", value]
+
+    def begin(out: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "deleverage", *map(str, [*words, "--out", out])]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=with_path()
+        )
+
+    def answer(out: Path) -> dict:
+        driver = begin(out)
+        said, wrong = driver.communicate()
+        assert driver.returncode == 0, wrong
+        return json.loads(said)
+
+    whole = answer(tmp_path / "whole")  # what it compiles is kept on disk
+    driver = begin(tmp_path / "killed")
+    wait_for_markers(tmp_path / "killed", driver, 3)
+    driver.kill()
+    driver.communicate()
+    assert driver.returncode == -signal.SIGKILL
+    (run_dir,) = (tmp_path / "killed").glob("smoke-*")
+    assert 3 <= status(run_dir).done < 12
+    resumed = answer(tmp_path / "killed")
+    assert resumed.pop("run") != whole.pop("run")
+    assert resumed == whole
+    assert any(row["share"] for row in resumed["rows"])
+    (other,) = (tmp_path / "whole").glob("smoke-*")
+    assert stored(run_dir) == stored(other)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
