@@ -1,0 +1,97 @@
+"""How many plain paths one path of each kind of sampling is worth, measured.
+
+`pytest -s tests/statistical/test_variance_ratios.py` prints the ratios of rare severities;
+`-m slow` with it those of the 10 October scenario.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import norm
+from shock_worlds import macro, sample, world
+
+from deleverage import tail
+from deleverage.config import load_config
+from deleverage.sweep import simulate
+from deleverage.world import Sampling
+
+ERRORS = 4
+PATHS = 2**19
+OCT10 = Path(__file__).parents[2] / "configs" / "oct10.yaml"
+
+
+def chance(kind, p):
+    """Estimate and standard error of P(severity beyond its 1 - p quantile), severity normal."""
+    sampling = {
+        "plain": None,
+        "importance": Sampling("importance", np.array(norm.isf(p)), np.array(0.1)),
+    }.get(kind, Sampling(kind))
+    size = {"antithetic": 2, "stratified": 1024, "sobol": 1024}.get(kind, 1)
+    drawn = world(macro=macro(1, "normal", b=1.0), steps=1, sampling=sampling)
+    _, _, path = sample(drawn, 20251010, 0, PATHS)
+    coords = {"log_weight": ("path", path.log_weight)}
+    if size > 1:
+        coords["draw_block"] = ("path", np.arange(PATHS) // size)
+    x = xr.DataArray(path.severity, dims="path", coords=coords)
+    found = tail.probability(x, above=float(norm.isf(p)))
+    return float(found.estimate), float(found.standard_error)
+
+
+def ratio(p, error, paths=PATHS):
+    return p * (1 - p) / paths / error**2
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), [("antithetic", 0.8), ("stratified", 25), ("sobol", 25)]
+)
+def test_blocks_even_out_what_is_no_rarer_than_a_stratum(kind, least):
+    p = 1e-3
+    estimate, error = chance(kind, p)
+    assert abs(estimate - p) < ERRORS * error
+    assert ratio(p, error) > least
+    print(f"{kind:12} p {p:g} variance ratio {ratio(p, error):.3g}")
+
+
+@pytest.mark.parametrize("p", [1e-3, 1e-4, 1e-5, 1e-6])
+def test_weights_reach_what_is_rare(p):
+    estimate, error = chance("importance", p)
+    assert abs(estimate - p) < ERRORS * error
+    # of the mixture: sum of w^2 over the event, by quadrature
+    shift = norm.isf(p)
+    z = np.linspace(shift, 6.28, 200_001)
+    second = np.trapezoid(norm.pdf(z) ** 2 / (0.1 * norm.pdf(z) + 0.9 * norm.pdf(z - shift)), z)
+    expected = p * (1 - p) / (second - p**2)
+    assert ratio(p, error) == pytest.approx(expected, rel=0.03)
+    print(f"importance   p {p:g} variance ratio {ratio(p, error):.4g}")
+
+
+def test_strata_are_worth_little_beyond_them():
+    p = 1e-4
+    estimate, error = chance("stratified", p)
+    assert abs(estimate - p) < ERRORS * error
+    assert 0.6 < ratio(p, error) < 2.5  # 1.11 in theory, from 52 paths that hit
+    print(f"stratified   p {p:g} variance ratio {ratio(p, error):.3g}")
+
+
+@pytest.mark.slow
+def test_weights_and_common_draws_on_the_day():
+    shown = ["sampling.kind=importance", "sampling.shift=2.5", "results.variables=[bad_debt]"]
+    config = load_config(OCT10, shown, 4096)
+    config = config.model_copy(
+        update={"policies": {k: config.policies[k] for k in ("baseline", "redemption_and_floor")}}
+    )
+    weighted = simulate(config).bad_debt
+    threshold = float(tail.quantile(weighted[0], 0.999).estimate)
+    found = tail.probability(weighted[0], above=threshold)
+    p, error = float(found.estimate), float(found.standard_error)
+    gain = ratio(p, error, 4096)
+    print(f"oct10 importance: P(bad_debt > {threshold:.0f}m) = {p:.3g}, variance ratio {gain:.3g}")
+    assert gain > 3
+    one, other = (tail.mean(weighted[i]) for i in (0, 1))
+    independent = float(one.standard_error**2 + other.standard_error**2)
+    paired = tail.difference(weighted, "redemption_and_floor", "baseline", "mean")
+    common = independent / float(paired.standard_error) ** 2
+    print(f"oct10 common draws: difference of mean bad debt, variance ratio {common:.3g}")
+    assert common > 3
