@@ -23,6 +23,10 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 
 from deleverage.engine.compile_once import compile_once
 
+OPTIONS = {"xla_cpu_prefer_vector_width": 512}
+"""For the compiler. Columns are independent, so the wider a register the better; a processor with
+narrower ones uses those, and other backends do not read this."""
+
 _HIT = "/jax/compilation_cache/cache_hits"
 
 _held: dict[str, Callable] = {}
@@ -71,7 +75,7 @@ def _make(file: Path | None, function: Callable, arguments: tuple) -> Callable:
         return function(*structure.unflatten(filled))
 
     with _events(_HIT) as hits:
-        made = jax.jit(of_arrays).lower(*arrays_of(arguments)).compile()
+        made = jax.jit(of_arrays).lower(*arrays_of(arguments)).compile(OPTIONS)
     # XLA on a CPU cannot write again what it has read: the copy would lack functions
     if file is not None and not hits:
         _store(file, made)
