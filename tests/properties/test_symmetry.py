@@ -203,7 +203,7 @@ def test_the_unit_of_money_changes_no_bit_of_a_price(kind, seed, power):
 @given(seed=seeds)
 def test_infinite_depth_gives_the_path_without_feedback(kind, seed):
     policy, inputs = kind.drawn(seed)
-    if "load" in inputs:  # outages by load are feedback too, which no depth takes away (A13)
+    if "load" in inputs:  # outages by load are feedback too, which no depth takes away (A11)
         inputs["load"][:, HAZARD_RATE] = 0.0
     if policy.issuer is not None:  # and arbitrage redeems what was sold to books, deep or not
         endless = np.full_like(policy.issuer.supply, 1e30)

@@ -27,7 +27,7 @@ def lost_apart(
         price: Of markets at the end, `[market, column]`.
         lost: By venue, `[venue, column]`.
 
-    Source: MODEL.md section 3, A35.
+    Source: MODEL.md section 3, A24.
     """
     if kept is None:
         return lost

@@ -1,4 +1,4 @@
-"""Collateral kept apart loses value in its owners' hands: MODEL.md section 3, A35."""
+"""Collateral kept apart loses value in its owners' hands: MODEL.md section 3, A24."""
 
 import jax.numpy as jnp
 import pytest

@@ -1,4 +1,4 @@
-"""Segregated margin: collateral that backs no perps. MODEL.md section 3, A35."""
+"""Segregated margin: collateral that backs no perps. MODEL.md section 3, A24."""
 
 import re
 from pathlib import Path
