@@ -5,19 +5,17 @@ Everything heavy is imported inside the command that needs it, so that `--help` 
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import shutil
 import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from deleverage.errors import DeleverageError
+from deleverage.printing import as_columns, as_pairs, as_word, print_json, terminal_width
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,17 +76,21 @@ def check(file: ConfigFile, set_: Overrides = None, as_json: AsJson = False) -> 
         for i, (label, entry) in enumerate(config.entries.items())
     ]
     if as_json:
-        _emit({"name": config.name, "seed": config.seed, **built.account, "policies": policies})
+        print_json(
+            {"name": config.name, "seed": config.seed, **built.account, "policies": policies}
+        )
         return
     typer.echo(f"{config.name}, money in USD millions\n")
-    sizes = {k: _word(v) for k, v in built.account.items() if not isinstance(v, Mapping)}
-    typer.echo(_pairs(sizes | {"start": f"{built.start:%Y-%m-%d %H:%M} UTC", "seed": config.seed}))
+    sizes = {k: as_word(v) for k, v in built.account.items() if not isinstance(v, Mapping)}
+    typer.echo(
+        as_pairs(sizes | {"start": f"{built.start:%Y-%m-%d %H:%M} UTC", "seed": config.seed})
+    )
     positions = [{"perp": label, **held} for label, held in built.account["positions"].items()]
     pledged = [{"pledged": at, "amount": amount} for at, amount in built.account["pledged"].items()]
     for row in policies:
         row["levers"] = " ".join(f"{name}={value}" for name, value in row["levers"].items())
     for rows in (positions, pledged, policies):
-        typer.echo(f"\n{_table(rows)}")
+        typer.echo(f"\n{as_columns(rows)}")
 
 
 @app.command()
@@ -128,7 +130,7 @@ def plan(
         "device": planned.fingerprint["device"],
     }
     if as_json:
-        _emit(account | ({"stopping": planned.stopping} if planned.stopping else {}))
+        print_json(account | ({"stopping": planned.stopping} if planned.stopping else {}))
         return
     shown = account | {
         **({"paths": _about_paths(planned)} if planned.stopping else {}),
@@ -137,7 +139,7 @@ def plan(
         "path_policies_per_second": f"{expected.rate:,.0f} in this process",
         "seconds": f"about {duration(expected.seconds)}, compilation included",
     }
-    typer.echo(_pairs(shown))
+    typer.echo(as_pairs(shown))
 
 
 @app.command()
@@ -168,11 +170,11 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
     found = results.status(folder)
     planned = results.load_plan(folder)
     if as_json:
-        _emit(found)
+        print_json(found)
     else:
         state = "complete" if found.complete else "incomplete, run its config again to continue it"
         typer.echo(
-            _pairs(
+            as_pairs(
                 {
                     "run": f"{found.name}: {state}",
                     "units": f"{found.done} of {found.units} done, {found.running} running, "
@@ -202,7 +204,7 @@ def verify(
 
     found = results.verify(folder, repair=repair)
     if as_json:
-        _emit(found)
+        print_json(found)
     else:
         for damage in found.damaged:
             typer.echo(f"damaged: {damage.unit or 'metadata'} {damage.key} {damage.reason}")
@@ -274,9 +276,9 @@ def attribute(
 
         attribution_figure(found["rows"]).savefig(figure, dpi=150)
     if as_json:
-        _emit({"run": opened.path, **found})
+        print_json({"run": opened.path, **found})
         return
-    typer.echo(as_text(found, _width()))
+    typer.echo(as_text(found, terminal_width()))
 
 
 @app.command()
@@ -319,7 +321,7 @@ def replay(
         typer.echo(account(found))
         typer.echo(f"dataset: {place}.zarr{f', figure: {figure}' if figure else ''}\n")
     if as_json:
-        _emit({"run": opened.path, "policy": policy, "paths": made})
+        print_json({"run": opened.path, "policy": policy, "paths": made})
 
 
 def _require_matplotlib(figure: Path | None) -> None:
@@ -373,10 +375,10 @@ def compare(
     else:
         rows = compare.runs(one, open_run(second))
     if as_json:
-        _emit({"rows": rows})
+        print_json({"rows": rows})
         return
     changed = compare.as_text(rows)
-    typer.echo(_table(changed))
+    typer.echo(as_columns(changed))
     typer.echo(
         f"\n{len(changed)} of {len(rows)} differences are significant together at 5% (Holm), "
         f"{'paired on common draws' if rows and rows[0]['paired'] else 'independent samples'}"
@@ -414,9 +416,9 @@ def frontier(
         for i, label in enumerate(found.policy.values)
     ]
     if as_json:
-        _emit({"variable": variable, "measure": measure, "q": q, "rows": rows})
+        print_json({"variable": variable, "measure": measure, "q": q, "rows": rows})
         return
-    typer.echo(_table(sorted(rows, key=lambda row: (not row["on_front"], row["risk"]))))
+    typer.echo(as_columns(sorted(rows, key=lambda row: (not row["on_front"], row["risk"]))))
 
 
 @app.command()
@@ -445,7 +447,7 @@ def search(
         frontier_figure(found.front, tried).savefig(figure, dpi=150)
     rows = table(found.front)
     if as_json:
-        _emit({"folder": found.folder, **found.front.attrs, "rows": rows})
+        print_json({"folder": found.folder, **found.front.attrs, "rows": rows})
         return
     costs = found.front.attrs["costs"]
     shown = [
@@ -457,7 +459,7 @@ def search(
         | {name: row[name] for name in (*costs, "probability", "dominated_by")}
         for row in rows
     ]
-    typer.echo(_table(shown))
+    typer.echo(as_columns(shown))
     typer.echo(f"\n{in_words(found.front)}\nfolder: {found.folder}")
 
 
@@ -485,13 +487,13 @@ def _print_summary(opened: Run, measured: xr.Dataset, as_json: bool) -> None:
     observed = observed_comparison(opened.outcomes, observed_facts(opened.plan.name))
     if as_json:
         kept = {"stopping": stopping} if stopping else {}
-        _emit({"run": opened.path, "policies": rows, "observed": observed, **kept})
+        print_json({"run": opened.path, "policies": rows, "observed": observed, **kept})
         return
-    typer.echo(as_text(rows, _width()))
+    typer.echo(as_text(rows, terminal_width()))
     if stopping:
         typer.echo(f"{_about_paths(opened.plan)}\n")
     if observed:
-        typer.echo(comparison_as_text(observed, _width()))
+        typer.echo(comparison_as_text(observed, terminal_width()))
     typer.echo(f"dataset: {opened.path / 'results.zarr'}")
 
 
@@ -533,9 +535,9 @@ def export_world(
         "programs": len(exported.groups),
     }
     if as_json:
-        _emit(account)
+        print_json(account)
         return
-    typer.echo(_pairs(account))
+    typer.echo(as_pairs(account))
     typer.echo(f"\nscripts/bench/gpu {out} runs it on a machine with a GPU")
 
 
@@ -544,7 +546,7 @@ def schema() -> None:
     """Print the JSON Schema of a config, for editors."""
     from deleverage.config import Config
 
-    _emit(Config.model_json_schema())
+    print_json(Config.model_json_schema())
 
 
 @app.command()
@@ -554,9 +556,9 @@ def presets(as_json: AsJson = False) -> None:
 
     rows = listed()
     if as_json:
-        _emit({"presets": rows})
+        print_json({"presets": rows})
         return
-    typer.echo(_table(rows))
+    typer.echo(as_columns(rows))
 
 
 @app.command()
@@ -569,60 +571,10 @@ def devices(as_json: AsJson = False) -> None:
         for device in jax.devices()
     ]
     if as_json:
-        _emit({"jax": jax.__version__, "devices": rows})
+        print_json({"jax": jax.__version__, "devices": rows})
         return
-    typer.echo(_table(rows))
+    typer.echo(as_columns(rows))
     typer.echo(f"\njax {jax.__version__}")
-
-
-def _emit(value: Any) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON knows in place of a record or a path."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return str(value)
-
-
-def _pairs(account: Mapping[str, Any]) -> str:
-    """Names and values, a line each."""
-    width = max(map(len, account))
-    lines = (f"{name.replace('_', ' '):<{width}}  {value}" for name, value in account.items())
-    return "\n".join(lines)
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as aligned columns under their keys; numbers to the right."""
-    if not rows:
-        return "none"
-    names = list(rows[0])
-    head = [name.replace("_", " ") for name in names]
-    words = [head, *([_word(row[name]) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in words) for i in range(len(names))]
-    right = [all(isinstance(row[name], int | float | None) for row in rows) for name in names]
-    lines = [
-        "  ".join(
-            f"{word:>{width}}" if to_right else f"{word:<{width}}"
-            for word, width, to_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in words
-    ]
-    return "\n".join(lines)
-
-
-def _word(value: Any) -> str:
-    """A value as a table shows it."""
-    if value is None:
-        return ""
-    return f"{value:,.6g}" if isinstance(value, float) else str(value)
-
-
-def _width() -> int:
-    """Columns of the terminal, or enough for the whole table where there is none."""
-    return shutil.get_terminal_size((140, 24)).columns if sys.stdout.isatty() else 140
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
