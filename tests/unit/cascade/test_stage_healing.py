@@ -10,6 +10,7 @@ import pytest
 from deleverage.cascade.healing import heal
 from deleverage.cascade.impact import local_depth
 from deleverage.cascade.issuer import redemption_capacity
+from deleverage.state import IssuerState
 
 OPEN = (1.0, 1.0)
 
@@ -112,3 +113,40 @@ def test_each_part_acts_on_what_the_one_before_left(case, column):
         redemption_capacity=5.0,  # 2.5 of the 5 wanted
     )
     assert after[2:4] == pytest.approx([0.01875, 0.00625], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gates", "reserve", "expected", "redeemed"),
+    [
+        # halfway to the mean of 0.025 buys 3.75, of which capital pays 1.25 and networks carry 0.6;
+        # of 9.25 + 0.75 units that are then below par 0.6 * 5 - 1 are redeemed
+        (OPEN, 1e9, [0.0925 * 0.8, 0.0025 * 0.8], 2.0),
+        (OPEN, 0.5, [0.0925 * 0.95, 0.0025 * 0.95], 0.5),
+        ((0.0, 1.0), 1e9, [0.1, 0.0], 0.0),  # the discount is behind the gate
+        ((1.0, 0.0), 1e9, [0.08, 0.0], 2.0),  # nowhere to bring it from: the issuer alone
+    ],
+)
+def test_capital_gates_congestion_and_the_issuer_bind_together(
+    case, column, gates, reserve, expected, redeemed
+):
+    world = case(
+        impact__depth=np.array([100.0, 100.0, 100.0, 300.0, 100.0])[:, None],
+        healing__arbitrage_half_life=0.5,
+        healing__arbitrage_capital=2.5,
+        healing__redemption_capacity=10.0,
+    )
+    one = jnp.ones((1, 1, 1))
+    issuer = IssuerState(100.0 * one, 100.0 * one, reserve * one, 0.0 * one, 0.0 * one)
+    after = heal(
+        world.layout,
+        world.maps,
+        world.policy.healing,
+        local_depth(world.policy.impact, jnp.zeros((1, 1))),
+        column(0.0, 0.0, 0.1, 0.0, 0.0),
+        column(*gates),
+        one,  # cohorts were served first
+        jnp.full((1, 1), 0.6),
+        issuer,
+    )
+    assert after.displacement[2:4, 0, 0] == pytest.approx(expected, abs=1e-7)
+    assert after.bought[0, 0, 0] == pytest.approx(redeemed, abs=1e-5)
