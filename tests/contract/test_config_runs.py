@@ -37,8 +37,16 @@ def test_a_config_runs(path):
     assert not np.any(ds.status.values & NOT_FINITE)
     # only ratios to nothing may be empty
     may_be_nan = {"long_share", "peak_window_share", "peak_time", "amplification", "outage_start"}
+    issued = [
+        name
+        for name, asset in config.scenario.assets.items()
+        if getattr(asset, "issuer", None) is not None
+    ]
     for name, values in ds.data_vars.items():
-        if name not in may_be_nan:
+        if name in ("least_backing", "units_redeemed"):
+            told = np.isfinite(values) == values.asset.isin(issued)
+            assert bool(told.all()), name
+        elif name not in may_be_nan:
             assert np.all(np.isfinite(values.values)), name
     assert float(ds.trough_price.min()) > 0
 
