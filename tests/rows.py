@@ -174,6 +174,14 @@ def _apply(equation: Any, operands: list[np.ndarray], paths: int) -> list[np.nda
         index, *given = operands
         taken = [evaluate(branch, given, paths) for branch in params["branches"]]
         return [_choose(index, no, yes, paths) for no, yes in zip(*taken, strict=True)]
+    if name == "fold":
+        along = np.moveaxis(operands[0], 1, 0)
+        columns = [along[(slice(None), *place)] for place in np.ndindex(*shape)]
+
+        def join(a: Any, b: Any) -> Any:
+            return _one(params["pair"], [a, b], paths)
+
+        return [pack([reduce(join, column) for column in columns], shape)]
     if name == "dot_general":
         return [_contract(equation, operands, shape, paths)]
     if name == "unstack":

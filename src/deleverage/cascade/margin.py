@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.haircuts import Scaling, scaled_credit
-from deleverage.cascade.primitives import BUCKET_AXIS, least, total
+from deleverage.cascade.primitives import least_bucket, total
 from deleverage.policy import Books, MarginRules
 from deleverage.state import Accounts
 
@@ -115,4 +115,4 @@ def least_margin_gap(assessment: Assessment, taken_over: Array) -> Array:
     counts = (maintenance > 0) & ~taken_over
     gap = jnp.abs(assessment.equity - maintenance) / jnp.where(counts, maintenance, 1)
     gap = jnp.where(counts, gap, jnp.inf)
-    return least([gap[:, k] for k in range(gap.shape[BUCKET_AXIS])])
+    return least_bucket(gap)

@@ -12,14 +12,17 @@ For the same reason a static choice of rows beats a product with a 0/1 matrix (f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from math import prod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
 
 from deleverage.cascade.once import once
 
@@ -126,7 +129,30 @@ def add_slots(
 
 def sum_buckets(cohorts: Array) -> Array:
     """`[book, bucket, column] -> [book, column]`."""
-    return reduce(jnp.add, [cohorts[:, k] for k in range(cohorts.shape[BUCKET_AXIS])])
+    return fold_p.bind(cohorts, pair=jax.lax.add)
+
+
+def least_bucket(cohorts: Array) -> Array:
+    """Minimum over buckets, `[book, bucket, column] -> [book, column]`."""
+    return fold_p.bind(cohorts, pair=jax.lax.min)
+
+
+def _fold(cohorts: Array, pair: Callable[[Array, Array], Array]) -> Array:
+    """Bucket by bucket: on a CPU several times faster than a reduction of the axis."""
+    return reduce(pair, [cohorts[:, k] for k in range(cohorts.shape[BUCKET_AXIS])])
+
+
+def _folded(cohorts: Any, pair: Callable[[Array, Array], Array]) -> Any:
+    shape = [size for axis, size in enumerate(cohorts.shape) if axis != 1]
+    return cohorts.update(shape=tuple(shape))
+
+
+fold_p = Primitive("fold")
+"""The only operations that mix buckets: a driver that spreads them over threads has its own."""
+
+fold_p.def_impl(jax.jit(_fold, static_argnames="pair"))
+fold_p.def_abstract_eval(_folded)
+mlir.register_lowering(fold_p, mlir.lower_fun(_fold, multiple_results=False))
 
 
 def sum_cohorts(cohorts: Array) -> Array:
