@@ -32,6 +32,7 @@ def main() -> None:
     arguments.add_argument("--cpu", action="store_true", help="measure this processor instead")
     arguments.add_argument("--block", type=int, metavar="PATHS", help="default: by memory")
     arguments.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    arguments.add_argument("--fused", action="store_true", help="also the fused driver")
     options = arguments.parse_args()
 
     started = time.perf_counter()
@@ -104,6 +105,7 @@ def measured(options: argparse.Namespace, settings: list[dict[str, str]]) -> dic
 def start(options: argparse.Namespace, settings: dict[str, str]) -> subprocess.Popen[str]:
     """A process for one device."""
     words = [str(options.world.resolve()), str(options.seconds), str(options.block or 0)]
+    words.append("fused" if options.fused else "scan")
     return subprocess.Popen(
         [sys.executable, str(WORKER), *words],
         env=os.environ | settings,

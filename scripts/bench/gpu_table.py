@@ -40,6 +40,12 @@ def _device(place: int, one: dict[str, Any]) -> list[str]:
         f"{'most memory in use':28}{one['peak_memory_mb']:>16,.0f} MB  "
         f"(temporaries of the program: {cost['temporary_mb']:,.0f} MB)",
     ]
+    if one["fused"]:
+        fused = one["fused"]
+        lines.append(
+            f"{'on the device, fused':28}{fused['path_policies_per_second']:>16,.0f} "
+            f"path-policies/s  (compile {fused['compile_seconds']:.1f} s)"
+        )
     names = {"operations": ("matrix product", "TFLOP/s", 1e12), "bytes": ("copy", "GB/s", 1e9)}
     for name, (what, unit, scale) in names.items():
         peak = one["peak"][name]

@@ -1,4 +1,4 @@
-"""One device of the benchmark: `gpu_worker.py WORLD SECONDS BLOCK`; needs NumPy and JAX alone.
+"""One device of the benchmark: `gpu_worker.py WORLD SECONDS BLOCK DRIVER`; needs JAX alone.
 
 It compiles, says on a line of JSON what it found, waits for a line, measures and says the rest.
 """
@@ -38,9 +38,9 @@ class Exported:
 
     timeline = None
 
-    def __init__(self, world: ExportedWorld, tile_paths: int) -> None:
+    def __init__(self, world: ExportedWorld, tile_paths: int, driver: str = "scan") -> None:
         self.groups, self.seed, self.dtype = world.groups, world.seed, world.dtype
-        self.tile_paths = tile_paths
+        self.tile_paths, self.driver = tile_paths, driver
 
 
 @jax.jit
@@ -68,7 +68,11 @@ def main() -> None:
     simulator = Simulator(Exported(world, paths))
     print(json.dumps(described(world, paths) | compiled(simulator)), file=answers, flush=True)
     sys.stdin.readline()
-    rates = {"scan": on_device(simulator, world, seconds), "storing": storing(simulator, world)}
+    fused = Simulator(Exported(world, paths, "fused")) if sys.argv[4] == "fused" else None
+    rates: dict[str, Any] = {"fused": None}
+    if fused is not None and fused.driver == "fused":
+        rates["fused"] = compiled(fused) | on_device(fused, world, seconds)
+    rates |= {"scan": on_device(simulator, world, seconds), "storing": storing(simulator, world)}
     print(json.dumps(rates | peaks() | {"peak_memory_mb": peak_memory()}), file=answers, flush=True)
 
 

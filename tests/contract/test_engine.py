@@ -181,6 +181,7 @@ def test_no_number_of_a_policy_or_a_shock_traces_again(built, simulator, outcome
     def values(groups: list[Group]) -> Any:
         changed = type("Plan", (), vars(built) | {"groups": groups})
         changed.seed, changed.dtype, changed.tile_paths = 7, built.dtype, built.tile_paths
+        changed.driver = built.driver
         return Simulator(changed).simulate(range(3), range(8))
 
     (group,) = [Group(*group) for group in built.groups]

@@ -72,6 +72,11 @@ class Built:
         return self.config.dtype
 
     @property
+    def driver(self) -> str:
+        """What takes the steps: "auto", "scan" or "fused"."""
+        return self.config.engine.driver
+
+    @property
     def tile_paths(self) -> int:
         """Paths of a compiled tile."""
         given = self.config.engine.tile_paths

@@ -89,6 +89,7 @@ class Engine(Model):
 
     tile_paths: Paths | None = None  # None: 32 on a CPU, else what the device's memory holds
     unit_paths: Paths | None = None
+    driver: Literal["auto", "scan", "fused"] = "auto"  # auto: scan, until a GPU has been measured
 
 
 class Config(Model):

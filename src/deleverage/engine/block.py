@@ -87,7 +87,7 @@ def path_bytes(
 def _started(layout: Any, policy: Policy, paths: int, drive: Drive) -> Any:
     columns = (policy.reporting.due_at_start.shape[-2], paths)
     state = initial_state(layout, policy, paths, drive)
-    return state, empty_tally(layout, maps_of(layout), columns, state.fund.dtype)
+    return state, empty_tally(layout, maps_of(layout), policy, columns, state.fund.dtype)
 
 
 def _size(tree: Any) -> int:

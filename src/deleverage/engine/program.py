@@ -18,13 +18,12 @@ import numpy as np
 from jax import Array
 
 from deleverage.cascade.flows import Flows
-from deleverage.cascade.load import LoadOutages, no_load, outages_seen
+from deleverage.cascade.load import LoadOutages, outages_seen
 from deleverage.cascade.maps import Maps, maps_of
-from deleverage.cascade.outcome import conclude, empty_tally, observe
+from deleverage.cascade.outcome import conclude
 from deleverage.cascade.parts import by_slots
-from deleverage.cascade.start import initial_state
-from deleverage.cascade.step import StepInputs, step, step_inputs
-from deleverage.cascade.worklist import Drive
+from deleverage.cascade.step import StepInputs, step_inputs
+from deleverage.engine.loops import Coupled, Fixed, Paired, fuse
 from deleverage.engine.timeline import Timeline, histograms_of, scan_stretches, seen
 from deleverage.policy import Policy
 from deleverage.shocks.draws import draw
@@ -52,6 +51,7 @@ def simulate_tile(
     timeline: Timeline | None = None,
     stop: Array | np.uint32 = LAST_PATH,
     one_by_one: bool | None = None,
+    driver: str = "scan",
 ) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array], dict[str, Array]]:
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
@@ -68,6 +68,8 @@ def simulate_tile(
         timeline: Histograms to make (static).
         stop: Id of the first path that they leave out, uint32.
         one_by_one: Whether cohorts are visited in a loop (static); None: on a CPU.
+        driver: "scan", "fused" (no record, no histograms), or "interpreted": the fused kernel as
+            operations of XLA on any backend (static).
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
@@ -85,7 +87,7 @@ def simulate_tile(
         one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
     counted = first_path + jnp.arange(paths, dtype=jnp.uint32) < stop
     outcomes, record, histograms = run_paths(
-        world.layout, policy, inputs, watched, dtype, one_by_one, timeline, counted
+        world.layout, policy, inputs, watched, dtype, one_by_one, timeline, counted, driver
     )
     return outcomes, coordinates, record, histograms
 
@@ -99,11 +101,13 @@ def run_paths(
     one_by_one: bool = True,
     timeline: Timeline | None = None,
     counted: Array | bool = True,
+    driver: str = "scan",
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Every lane with and without feedback over given exogenous series; see `simulate_tile`.
 
     Series end in the path axis, or in lane and path where lanes differ in them.
     """
+    one_by_one = one_by_one and driver == "scan"
     order = by_slots(layout)
     layout, policy = _with_books(order, layout, policy)
     policy = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[..., None], policy)
@@ -115,21 +119,19 @@ def run_paths(
     series = step_inputs(layout, inputs)
     load = None if inputs.load is None else LoadOutages(inputs.load, inputs.load_venues)
 
-    drive = Drive(feedback=True, one_by_one=one_by_one)
+    coupled, fixed = Coupled(layout, one_by_one), Fixed(policy, load)
+    started = coupled.begin(fixed, columns)
 
-    def advance(carry: tuple, given: StepInputs) -> tuple[tuple, dict[str, Array]]:
-        state, tally = carry
-        given = replace(given, watched=watched, load=load)
-        following, flows = step(layout, policy, state, given, drive)
-        tally = observe(layout, maps, policy, tally, flows, given.t, drive)
+    def advance(carry: tuple, given: StepInputs) -> tuple[tuple, Any]:
+        given = replace(given, watched=watched)
+        (following, tally), flows = coupled.advance(fixed, carry, given)
         record = _record(following, flows, given, back)
         return (following, tally), record if timeline is None else (record, seen(flows))
 
-    start = initial_state(layout, policy, paths, drive)
-    if load is not None:
-        start = replace(start, load=no_load(load, len(layout.venues), columns))
-    started = (start, empty_tally(layout, maps, policy, columns, dtype))
-    if timeline is None:
+    if driver != "scan":
+        end, tally = fuse(coupled, fixed, series, interpret=driver == "interpreted")
+        record, histograms = {}, {}
+    elif timeline is None:
         (end, tally), record = jax.lax.scan(advance, started, series)
         histograms = {}
     else:
@@ -139,25 +141,16 @@ def run_paths(
         )
     outcomes = conclude(layout, maps, policy, end, tally)
     outcomes |= outages_seen(layout, inputs, load, end.load)
-    record = _with_end(record, end, watched, back)
+    if record:
+        record = _with_end(record, end, watched, back)
 
-    alone = Drive(feedback=False, one_by_one=one_by_one)
-
-    # what issuers pay depends on the policy: only then are paired prices not the series alone
-    priced = policy.issuer is not None
-
-    def advance_alone(carry: tuple, given: StepInputs) -> tuple[tuple, None]:
-        state, units, lowest = carry
-        following, flows = step(layout, policy, state, given, alone)
-        if priced:
-            lowest = jnp.minimum(lowest, flows.fundamental)
-        return (following, units + flows.sales.units, lowest), None
-
-    start = initial_state(layout, policy, paths, alone)
-    lowest = jnp.full((len(layout.assets), *columns), jnp.inf, dtype) if priced else None
-    carry = (start, jnp.zeros(columns, dtype), lowest)
-    (_, units, lowest), _ = jax.lax.scan(advance_alone, carry, series)
-    trough = lowest if priced else jnp.min(series.fundamental, axis=0)
+    paired = Paired(layout, one_by_one)
+    if driver != "scan":
+        _, units, lowest = fuse(paired, fixed, series, interpret=driver == "interpreted")
+    else:
+        alone = partial(paired.advance, fixed)
+        (_, units, lowest), _ = jax.lax.scan(alone, paired.begin(fixed, columns), series)
+    trough = jnp.min(series.fundamental, axis=0) if lowest is None else lowest
     outcomes |= _paired(maps, outcomes, units, trough)
     outcomes = {name: _whole(values, columns) for name, values in outcomes.items()}
     return outcomes, record, histograms

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -12,7 +14,9 @@ from deleverage.engine.compile_once import program_name
 from deleverage.engine.device import enable_compile_cache, fingerprint
 from deleverage.engine.program import simulate_tile
 from deleverage.engine.programs import arrays_of, compiled
+from deleverage.engine.rows import Unlowered
 from deleverage.engine.timeline import Timeline
+from deleverage.errors import RunError
 from deleverage.policy import Policy
 from deleverage.shocks.draws import SEEDS
 from deleverage.world import World
@@ -42,6 +46,7 @@ class Plan(Protocol):
     seed: int
     dtype: str
     tile_paths: int
+    driver: str  # "auto", "scan" or "fused"
 
 
 class Simulator:
@@ -59,10 +64,13 @@ class Simulator:
         self._dtype = str(built.dtype)
         self._timeline: Timeline | None = built.timeline
         self._groups = [Group(*group) for group in built.groups]
+        self.driver = "scan"  # also for "auto", until a GPU has been measured
+        if built.driver == "fused":
+            self._fuse()
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bytes of a result depend on besides config and path ids."""
-        return fingerprint(self.tile_paths, LANES, self._dtype)
+        return fingerprint(self.tile_paths, LANES, self._dtype) | {"driver": self.driver}
 
     def simulate(self, policies: range, paths: range) -> dict[str, np.ndarray]:
         """Outcomes of a block.
@@ -94,7 +102,17 @@ class Simulator:
         return blocks
 
     def watch(self, policy: int, path: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """One path again, by the same program: its outcomes and its record step by step."""
+        """One path again, by the same program: its outcomes and its record step by step.
+
+        Raises:
+            RunError: The program is a fused one, which keeps no record.
+            ValueError: There is no such policy.
+        """
+        if self.driver != "scan":
+            raise RunError(
+                "A run made with `engine.driver: fused` keeps no record of steps, and `scan` gives "
+                "its outcomes but for rounding; replay a run made with `engine.driver: scan`."
+            )
         first = path - path % self.tile_paths
         block = range(policy - policy % LANES, policy - policy % LANES + LANES)
         for group in self._groups:
@@ -221,7 +239,35 @@ class Simulator:
             jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.own),
             self._timeline,
             np.uint32(stop),
+            None,
+            self.driver,
         )
+
+    def _fuse(self) -> None:
+        """Take the fused driver if every program can; else say once why not."""
+        reason = None
+        if jax.default_backend() != "gpu":
+            reason = f"it needs a GPU, and this is {jax.default_backend()}"
+        elif self._timeline is not None:
+            reason = "it makes no histograms (results.timeline)"
+        else:
+            self.driver = "fused"
+            reason = self._unlowered()
+        if reason is not None:
+            self.driver = "scan"
+            sentence = f"engine.driver: fused cannot run here: {reason}; scan runs."
+            warnings.warn(sentence, stacklevel=3)
+
+    def _unlowered(self) -> str | None:
+        """Why a program fits no kernel, found by tracing it."""
+        with jax.enable_x64(self._dtype == "float64"):
+            for group in self._groups:
+                arguments = self._arguments(group, list(group.members)[:1], 0, (0, 0), 0)
+                try:
+                    eqx.filter_eval_shape(simulate_tile, *arguments)
+                except Unlowered as found:
+                    return str(found)
+        return None
 
 
 def _tile_in_dicts(*arguments: Any) -> tuple[dict[str, jax.Array], ...]:
