@@ -21,7 +21,8 @@ from deleverage.config import build, load_config
 from deleverage.engine import Simulator
 from deleverage.engine.fused import THREADS
 from deleverage.engine.program import run_paths
-from deleverage.engine.rows import Unlowered
+from deleverage.engine.rows import PATHS as PATH_AXIS
+from deleverage.engine.rows import Evaluator, Unlowered
 from deleverage.errors import RunError
 
 BUCKETS = 4
@@ -123,6 +124,15 @@ def test_sizes_that_fill_no_block_are_refused():
         case = crash("float32", buckets, paths)
         with pytest.raises(Unlowered, match=f"{buckets} buckets and {paths} paths make no blocks"):
             outcomes(case, "float32", "interpreted")
+
+
+def test_operations_that_no_kernel_has_are_refused():
+    def sorted_buckets(values: Any) -> Any:
+        return jax.numpy.sort(values, axis=0)
+
+    closed = jax.make_jaxpr(sorted_buckets)(jax.ShapeDtypeStruct((3, PATH_AXIS), np.float32))
+    with pytest.raises(Unlowered, match="no rule for sort"):
+        Evaluator((1, THREADS)).evaluate(closed, [np.zeros(3, object)])
 
 
 def test_where_it_cannot_run_one_note_says_so_and_scan_runs():

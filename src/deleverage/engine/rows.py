@@ -274,6 +274,8 @@ class Evaluator(NamedTuple):
             for place in places[..., 0].ravel()
             for other in np.ndindex(*rows.shape[1:])
         ]
+        if len(chosen) != prod(shape):
+            raise Unlowered("a choice of another row for each column of rows")
         return pack(chosen, shape)
 
     def _scatter(self, equation: Any, operands: list[Rows], shape: tuple) -> Rows:
