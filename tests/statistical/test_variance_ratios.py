@@ -88,7 +88,7 @@ def test_weights_and_common_draws_on_the_day():
     p, error = float(found.estimate), float(found.standard_error)
     gain = ratio(p, error, 4096)
     print(f"oct10 importance: P(bad_debt > {threshold:.0f}m) = {p:.3g}, variance ratio {gain:.3g}")
-    # 0.31: not the severity, but the way of prices makes the worst bad debts of the day
+    # 0.31, from two or three paths that hit: the worst bad debts come at middling severities
     assert 0.05 < gain < 3
     one, other = (tail.mean(weighted[i]) for i in (0, 1))
     independent = float(one.standard_error**2 + other.standard_error**2)
