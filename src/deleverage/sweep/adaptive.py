@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from deleverage.analysis.stopping import judge
 from deleverage.errors import ConfigError, RunError
-from deleverage.results.claims import Claims, live_claims
+from deleverage.results.claims import Claims
 from deleverage.results.markers import done_units, find_markers, remove_markers
 from deleverage.results.opening import open_run
 from deleverage.results.plan import Plan, load_plan
@@ -123,15 +123,16 @@ def go_on(run_dir: Path, prepared: Prepared) -> bool:
             return False
         if len(done_units(run_dir, plan)) < len(plan.units):
             return True  # another driver came here first
-        try:
-            with Claims(run_dir) as claims:
+        with Claims(run_dir) as claims:
+            try:
                 claims.acquire_all()
-                if load_plan(run_dir) == plan:
-                    _look(run_dir, plan, adaptive, prepared)
-        except RunError:
-            if not live_claims(run_dir) or time.monotonic() > until:
-                raise
-            time.sleep(0.2)
+            except RunError:  # its holder may be through by now: what it did is looked at again
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+                continue
+            if load_plan(run_dir) == plan:
+                _look(run_dir, plan, adaptive, prepared)
 
 
 def _look(run_dir: Path, plan: Plan, adaptive: AdaptivePaths, prepared: Prepared) -> None:

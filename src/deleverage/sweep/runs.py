@@ -156,6 +156,8 @@ def _finish(run_dir: Path) -> None:
             finalize(run_dir)
             log_event(run_dir, "finalized")
         except RunError:
+            if status(run_dir).complete:
+                return  # whoever held it has ended meanwhile
             if not live_claims(run_dir) or time.monotonic() > until:
                 raise
             time.sleep(0.2)
