@@ -636,7 +636,14 @@ def compiled() -> types.SimpleNamespace:
         namespace |= vars(module)
     namespace |= globals()
     # only these are called from Python
-    entries = ("exogenous_path", "failures_path", "load_path", "run_path", "observe")
+    entries = (
+        "exogenous_path",
+        "backing_left",
+        "failures_path",
+        "load_path",
+        "run_path",
+        "observe",
+    )
     kernel = kernel_names()
     for name in kernel + PUBLIC:
         original = namespace[name]
