@@ -141,7 +141,7 @@ def test_contracts_sum_to_zero_with_the_exogenous_seller():
         flat = worlds.flat_inputs(world) | {"sales": sales}
         flat["log_fundamental"] = flat["log_fundamental"] - 0.1
         _, after, flows = kernel.trajectory(world.layout, policy, flat)
-        held = after.markets.maker_units.astype(float)
+        held = (after.markets.maker_units + after.vault.units).astype(float)
         for b, book in enumerate(world.layout.books):
             for j, market in enumerate(book.perps):
                 held[:, market] += after.accounts.contracts[:, j, b].sum(axis=1)
