@@ -35,7 +35,7 @@ ELEMENTWISE = frozenset(
     " ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg nextafter not or pow"
     " rem rsqrt select_n shift_left sign sqrt square sub tanh xor".split()
 )
-CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "once")
+CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call")
 REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "reduce_sum": lax.add,
     "reduce_max": lax.max,
@@ -93,11 +93,14 @@ class Evaluator(NamedTuple):
 
     def _apply(self, equation: Any, operands: list[Rows]) -> list[Rows]:
         name, params = equation.primitive.name, equation.params
+        if name == "once":  # its jaxpr is open: what it closes over comes first
+            given = params["consts"]
+            return self._evaluate(params["jaxpr"], operands[:given], operands[given:])
         if name in CALLS:
-            inner, given = params.get("jaxpr", params.get("call_jaxpr")), params.get("consts", 0)
+            inner = params.get("jaxpr", params.get("call_jaxpr"))
             if hasattr(inner, "consts"):
                 return self.evaluate(inner, operands)
-            return self._evaluate(inner, operands[:given], operands[given:])
+            return self._evaluate(inner, [], operands)
         if name == "scan":
             return self._loop(equation, operands)
         shape = slots(equation.outvars[0].aval.shape)
