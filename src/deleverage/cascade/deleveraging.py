@@ -12,14 +12,13 @@ from jax import Array
 
 from deleverage.cascade.books import BookRules
 from deleverage.cascade.losses import Losses
-from deleverage.cascade.maps import Maps, one_hot
+from deleverage.cascade.maps import Maps, by_venue
 from deleverage.cascade.margin_call import MarginCall
 from deleverage.cascade.once import once
 from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import (
     add_cohorts,
     add_slots,
-    contract,
     ratio_or_zero,
     sum_cohorts,
     sum_rows,
@@ -166,9 +165,6 @@ def deleverage(
     nothing = Closed(accounts, jnp.zeros_like(price), none, none, none[0])
     closed = visit(drive, books, close_book, nothing)
 
-    def by_venue(rows: Array) -> Array:
-        return contract(one_hot(maps.market_venue, none.shape[0]).T, rows)
-
     of_makers = terms_of(makers.winning, longs, shorts, lambda rows: rows)
     maker_share = jnp.where(makers.winning == 0, 0, of_makers.closed_share(makers.score))
     maker_loss = maker_share * jnp.abs(makers.winning) * of_makers.cost
@@ -184,8 +180,8 @@ def deleverage(
         ),
     )
     losses = paid._replace(
-        adl_loss=closed.loss + by_venue(maker_loss),
-        adl_notional=by_venue(matched * price),
+        adl_loss=closed.loss + by_venue(maps, maker_loss),
+        adl_notional=by_venue(maps, matched * price),
         adl_overshoot_wealth=closed.overshoot_wealth + maker_excess,
     )
     return closed.accounts, markets, losses, closed.solvent

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from deleverage.cascade.maps import Maps, one_hot
+from deleverage.cascade.maps import Maps, by_venue, one_hot
 from deleverage.cascade.primitives import contract
 from deleverage.state import Inputs, LoadState
 from deleverage.world import Layout
@@ -91,8 +91,8 @@ def add_load(
     Source: MODEL.md section 2.1.
     """
     load, minutes = outages.load, layout.step
-    by_venue = contract(one_hot(maps.market_venue, len(layout.venues)).T, sold)
-    strain = by_venue[np.array(outages.venues, np.int32)] / (minutes * load.threshold) - 1
+    here = by_venue(maps, sold)[np.array(outages.venues, np.int32)]
+    strain = here / (minutes * load.threshold) - 1
     counts = (t + 1) * minutes > load.start
     grown = state.hazard + jnp.where(counts, minutes * load.rate * jnp.maximum(strain, 0), 0)
     begins = jnp.isinf(state.steps) & (grown >= load.patience)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from jax import Array
 
 from deleverage.cascade.books import Facts, facts_of, padded
 from deleverage.cascade.parts import Stretch, stretches
-from deleverage.cascade.primitives import column_wise
+from deleverage.cascade.primitives import column_wise, contract
 from deleverage.world import Layout
 
 
@@ -80,6 +81,11 @@ def maps_of(layout: Layout) -> Maps:
 def one_hot(places: np.ndarray, width: int) -> np.ndarray:
     """Rows with a 1 in the given column, `[...] -> [..., width]`."""
     return np.eye(width)[places]
+
+
+def by_venue(maps: Maps, rows: Array) -> Array:
+    """Sums over a venue's markets, `[market, column] -> [venue, column]`."""
+    return contract(one_hot(maps.market_venue, maps.venues).T, rows)
 
 
 def pegged_spot(layout: Layout, maps: Maps) -> np.ndarray:

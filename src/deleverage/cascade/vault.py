@@ -10,7 +10,7 @@ from jax import Array
 
 from deleverage.cascade.books import BookRules
 from deleverage.cascade.losses import Losses
-from deleverage.cascade.maps import Maps, one_hot
+from deleverage.cascade.maps import Maps, by_venue
 from deleverage.cascade.margin import worth
 from deleverage.cascade.margin_call import MarginCall
 from deleverage.cascade.once import once
@@ -18,7 +18,6 @@ from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import (
     add_cohorts,
     add_slots,
-    contract,
     half_life_decay,
     ratio_or_zero,
     share_served,
@@ -34,11 +33,6 @@ from deleverage.state import Accounts, VaultState
 def empty_vaults(rules: VaultRules, by_market: Array) -> VaultState:
     """Before the first takeover; `by_market` has the shape of a column's markets."""
     return VaultState(units=jnp.zeros_like(by_market), cash=jnp.zeros_like(rules.capacity))
-
-
-def by_venue(maps: Maps, rows: Array) -> Array:
-    """Sums over a venue's markets, `[market, column] -> [venue, column]`."""
-    return contract(one_hot(maps.market_venue, maps.venues).T, rows)
 
 
 def gains(maps: Maps, vault: VaultState, price: Array) -> Array:
