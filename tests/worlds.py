@@ -254,6 +254,24 @@ def tiny_world(**changes: Any) -> tuple[World, Policy]:
     return with_changes(world, policy, **changes)
 
 
+def stressed_world() -> tuple[World, Policy]:
+    """`tiny_world` with thin books, a small fund and slow healing: a crash reaches every stage."""
+    return tiny_world(
+        impact__depth=400.0,
+        impact__sensitivity=0.5,
+        backstop__fund=0.1,
+        liquidation__pace=1.0,
+        top_up__rate=0.5,
+        top_up__warn=2.0,
+        books__budget=1.0,
+        healing__resilience_half_life=5.0,
+        healing__basis_half_life=1.0,
+        healing__arbitrage_half_life=1.0,
+        healing__arbitrage_capital=20.0,
+        healing__redemption_capacity=2.0,
+    )
+
+
 def flat_inputs(world: World, log_fundamental: Any = None) -> dict[str, np.ndarray]:
     """Inputs of one path with full depth and open gates; `log_fundamental` [T, A], 0 by default."""
     layout = world.layout

@@ -15,7 +15,7 @@ import kernel
 import numpy as np
 import pytest
 from small_runs import SMALL, SMOKE
-from worlds import TINY_LAYOUT, random_draws, tiny_world
+from worlds import TINY_LAYOUT, random_draws, stressed_world
 
 from deleverage.config import build, load_config
 from deleverage.engine import Simulator
@@ -32,20 +32,7 @@ TRITON = "__gpu$xla.gpu.triton"
 
 def crash(dtype: str, buckets: int = BUCKETS, paths: int = PATHS) -> tuple[Any, Any, Any]:
     """Layout, policy and series of a crash that reaches every stage, a path a size of it."""
-    world, policy = tiny_world(
-        impact__depth=400.0,
-        impact__sensitivity=0.5,
-        backstop__fund=0.1,
-        liquidation__pace=1.0,
-        top_up__rate=0.5,
-        top_up__warn=2.0,
-        books__budget=1.0,
-        healing__resilience_half_life=5.0,
-        healing__basis_half_life=1.0,
-        healing__arbitrage_half_life=1.0,
-        healing__arbitrage_capital=20.0,
-        healing__redemption_capacity=2.0,
-    )
+    world, policy = stressed_world()
     layout = dataclasses.replace(TINY_LAYOUT, buckets=buckets)
 
     def widened(leaf: np.ndarray) -> np.ndarray:

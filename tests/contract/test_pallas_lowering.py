@@ -19,7 +19,7 @@ import pytest
 import rows as rows_module
 from jax.extend.core import jaxpr_as_fun
 from rows import REWRITES, evaluate, from_rows, pack, to_rows
-from worlds import random_world, tiny_world
+from worlds import random_world, stressed_world, tiny_world
 
 from deleverage.cascade.backstop import absorb
 from deleverage.cascade.books import rules_of
@@ -199,22 +199,7 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def tiny() -> Stressed:
-    return Stressed(
-        *tiny_world(
-            impact__depth=400.0,
-            impact__sensitivity=0.5,
-            backstop__fund=0.1,
-            liquidation__pace=1.0,
-            top_up__rate=0.5,
-            top_up__warn=2.0,
-            books__budget=1.0,
-            healing__resilience_half_life=5.0,
-            healing__basis_half_life=1.0,
-            healing__arbitrage_half_life=1.0,
-            healing__arbitrage_capital=20.0,
-            healing__redemption_capacity=2.0,
-        )
-    )
+    return Stressed(*stressed_world())
 
 
 @pytest.fixture(scope="module")
