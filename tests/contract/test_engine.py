@@ -22,6 +22,7 @@ from deleverage.config import Config, build, load_config
 from deleverage.engine import Simulator, program
 from deleverage.engine.simulator import Group
 from deleverage.results.opening import open_run
+from deleverage.shocks.lineage import Lineage
 from deleverage.sweep import execute, memory, prepare_run, run, simulate
 from deleverage.sweep.worker import engine
 
@@ -265,3 +266,21 @@ def test_memory_does_not_grow_with_the_number_of_paths(outcomes):
     )
     megabytes = float(done.stdout)
     assert megabytes < 32
+
+
+def test_paths_that_inherit_nothing_are_the_plain_ones_also_in_a_broken_tile():
+    built = build(small())
+    simulator = Simulator(built)
+    plain = simulator.simulate(range(2), range(8, 21))
+    ids = np.zeros((5, 13), np.uint32)
+    spread = np.zeros((5, 13))
+    ids[0], spread[0] = range(8, 21), 1
+    found = simulator.simulate(range(2), range(13), Lineage(ids, spread))
+    assert set(found) == set(plain)
+    for name, values in found.items():  # another program: other low bits
+        np.testing.assert_allclose(values, plain[name], rtol=1e-4, atol=1e-4, err_msg=name)
+    # who shares a tile with a path, and where it lies there, makes no bit of difference
+    alone = simulator.simulate(range(2), range(1), Lineage(ids[:, 9:10], spread[:, 9:10]))
+    for name, values in alone.items():
+        axis = 1 if name not in ("severity", "shock_time", "log_weight") else 0
+        assert values.tobytes() == found[name].take([9], axis=axis).tobytes(), name

@@ -28,7 +28,8 @@ from deleverage.engine.timeline import Timeline, histograms_of, scan_stretches, 
 from deleverage.policy import Policy
 from deleverage.shocks.draws import draw
 from deleverage.shocks.exogenous import exogenous
-from deleverage.state import Inputs, PathCoordinates, State
+from deleverage.shocks.lineage import Lineage, inherited
+from deleverage.state import Draws, Inputs, PathCoordinates, State
 from deleverage.world import Layout, World
 
 LEAST_DRAWDOWN = 1e-4
@@ -52,6 +53,7 @@ def simulate_tile(
     stop: Array | np.uint32 = LAST_PATH,
     one_by_one: bool | None = None,
     driver: str = "scan",
+    lineage: Lineage | None = None,
 ) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array], dict[str, Array]]:
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
@@ -70,17 +72,22 @@ def simulate_tile(
         one_by_one: Whether cohorts are visited in a loop (static); None: on a CPU.
         driver: "scan", "fused" (no record, no histograms), or "interpreted": the fused kernel as
             operations of XLA on any backend (static).
+        lineage: Of the paths, where they inherit draws; their ids are then those it names.
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
         name, `[step, ...]`, what accounts hold also at the end; histograms by quantity, paths in
         each bin, `[time, row, lane, bin]`.
     """
-    draws = draw(world, seed, first_path, paths, dtype)
-    inputs, coordinates = exogenous(world, draws, dtype)
+    def drawn(world: World) -> Draws:
+        if lineage is not None:
+            return inherited(world, seed, lineage, dtype)
+        return draw(world, seed, first_path, paths, dtype)
+
+    inputs, coordinates = exogenous(world, drawn(world), dtype)
     if own is not None:
         # streams of the run's, and further ones
-        common = draw(replace(own, sampling=world.sampling), seed, first_path, paths, dtype)
+        common = drawn(replace(own, sampling=world.sampling))
         by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
         inputs = by_lane(own)
     if one_by_one is None:

@@ -19,6 +19,7 @@ from deleverage.engine.timeline import Timeline
 from deleverage.errors import RunError
 from deleverage.policy import Policy
 from deleverage.shocks.draws import SEEDS
+from deleverage.shocks.lineage import Lineage
 from deleverage.world import World
 
 LANES = 16
@@ -58,7 +59,7 @@ class Simulator:
 
     def __init__(self, built: Plan) -> None:
         self._cache = enable_compile_cache()
-        self._programs: dict[int, Callable] = {}  # by group
+        self._programs: dict[tuple[int, int | None], Callable] = {}  # by group and generations
         self.tile_paths = int(built.tile_paths)
         self._seed = int(built.seed)
         self._dtype = str(built.dtype)
@@ -72,12 +73,16 @@ class Simulator:
         """What the bytes of a result depend on besides config and path ids."""
         return fingerprint(self.tile_paths, LANES, self._dtype) | {"driver": self.driver}
 
-    def simulate(self, policies: range, paths: range) -> dict[str, np.ndarray]:
+    def simulate(
+        self, policies: range, paths: range, lineage: Lineage | None = None
+    ) -> dict[str, np.ndarray]:
         """Outcomes of a block.
 
         Args:
             policies: Places on the policy axis.
             paths: Global path ids; the start is a multiple of the tile's paths.
+            lineage: Of paths that inherit draws, NumPy, `[generation, path]`; `paths` then counts
+                them, from 0.
 
         Returns:
             By name, `(policy, path, ...)`; path coordinates `(path, ...)`; of a timeline, the
@@ -98,11 +103,18 @@ class Simulator:
                 lanes = [p for p in group.members if p in range(start, start + LANES)]
                 if any(p in policies for p in lanes):
                     # the coordinates of the first program: policies added later change no byte
-                    self._fill(blocks, group, lanes, policies, paths, leads=not blocks)
+                    self._fill(blocks, group, lanes, policies, paths, not blocks, lineage)
         return blocks
 
-    def watch(self, policy: int, path: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def watch(
+        self, policy: int, path: int, lineage: Lineage | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """One path again, by the same program: its outcomes and its record step by step.
+
+        Args:
+            policy: Place on the policy axis.
+            path: Global id, or with a lineage the place among its paths.
+            lineage: Of paths that inherit draws, as in `simulate`.
 
         Raises:
             RunError: The program is a fused one, which keeps no record.
@@ -119,7 +131,8 @@ class Simulator:
             lanes = [p for p in group.members if p in block]
             if policy in lanes:
                 lane = lanes.index(policy)
-                outcomes, _, record, _ = self._tile(group, lanes, first, (lane, path - first))
+                watched = (lane, path - first)
+                outcomes, _, record, _ = self._tile(group, lanes, first, watched, lineage=lineage)
                 mine = {name: values[..., lane, path - first] for name, values in outcomes.items()}
                 return mine, record
         count = sum(len(group.members) for group in self._groups)
@@ -169,13 +182,14 @@ class Simulator:
         policies: range,
         paths: range,
         leads: bool,
+        lineage: Lineage | None = None,
     ) -> None:
         wanted = [lane for lane, p in enumerate(lanes) if p in policies]
         rows = [lanes[lane] - policies.start for lane in wanted]
         counted: dict[str, np.ndarray] = {}
         for first in range(paths.start, paths.stop, self.tile_paths):
             outcomes, coordinates, _, histograms = self._tile(
-                group, lanes, first, (0, 0), paths.stop
+                group, lanes, first, (0, 0), paths.stop, lineage
             )
             for name, values in histograms.items():
                 total = counted.setdefault(name, np.zeros(values.shape, np.int32))
@@ -208,22 +222,39 @@ class Simulator:
         first: int,
         watched: tuple[int, int],
         stop: int = SEEDS - 1,
+        lineage: Lineage | None = None,
     ) -> tuple[dict[str, np.ndarray], ...]:
-        outcomes, coordinates, record, histograms = self._start(group, lanes, first, watched, stop)
+        outcomes, coordinates, record, histograms = self._start(
+            group, lanes, first, watched, stop, lineage
+        )
         return jax.device_get((outcomes, coordinates, record, histograms))
 
     def _start(
-        self, group: Group, lanes: list[int], first: int, watched: tuple[int, int], stop: int
+        self,
+        group: Group,
+        lanes: list[int],
+        first: int,
+        watched: tuple[int, int],
+        stop: int,
+        lineage: Lineage | None = None,
     ) -> tuple[dict[str, jax.Array], ...]:
         with jax.enable_x64(self._dtype == "float64"):
-            arguments = self._arguments(group, lanes, first, watched, stop)
-            if id(group) not in self._programs:
+            tile = None if lineage is None else _of_tile(lineage, first, self.tile_paths)
+            arguments = self._arguments(group, lanes, first, watched, stop, tile)
+            program = (id(group), None if lineage is None else lineage.ids.shape[0])
+            if program not in self._programs:
                 name = program_name(self.fingerprint(), arguments)
-                self._programs[id(group)] = compiled(name, _tile_in_dicts, arguments, self._cache)
-            return self._programs[id(group)](*arrays_of(arguments))
+                self._programs[program] = compiled(name, _tile_in_dicts, arguments, self._cache)
+            return self._programs[program](*arrays_of(arguments))
 
     def _arguments(
-        self, group: Group, lanes: list[int], first: int, watched: tuple[int, int], stop: int
+        self,
+        group: Group,
+        lanes: list[int],
+        first: int,
+        watched: tuple[int, int],
+        stop: int,
+        lineage: Lineage | None = None,
     ) -> tuple:
         place = [list(group.members).index(p) for p in lanes]
         padded = place + [place[0]] * (LANES - len(place))
@@ -241,6 +272,7 @@ class Simulator:
             np.uint32(stop),
             None,
             self.driver,
+            lineage,
         )
 
     def _fuse(self) -> None:
@@ -268,6 +300,12 @@ class Simulator:
                 except Unlowered as found:
                     return str(found)
         return None
+
+
+def _of_tile(lineage: Lineage, first: int, paths: int) -> Lineage:
+    """The paths of a tile, its last one repeated where there are fewer."""
+    columns = np.minimum(first + np.arange(paths), lineage.ids.shape[1] - 1)
+    return Lineage(lineage.ids[:, columns], lineage.spread[:, columns])
 
 
 def _tile_in_dicts(*arguments: Any) -> tuple[dict[str, jax.Array], ...]:

@@ -37,6 +37,7 @@ LOAD = 8
 SCRAMBLE = 512  # of blocks of paths, not of paths
 TILT = 513
 TOTAL = 514
+RESAMPLE = 515  # of populations, by the id of their first path
 DIFFUSION = 1024  # of factor 0; those of the other factors follow
 
 SEEDS = 2**32
@@ -76,6 +77,13 @@ def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, d
 
     Source: MODEL.md section 2.1.
     """
+    ids = _uint32(first_path, "path id") + jnp.arange(paths, dtype=jnp.uint32)
+    return draw_ids(world, seed, ids, dtype)
+
+
+def draw_ids(world: World, seed: int | Array, ids: Array, dtype: Any) -> Draws:
+    """Draw the random numbers of any path ids, uint32 `[path]`; see `draw`."""
+    paths = ids.shape[0]
     steps = world.layout.steps * draw_steps_per_step(world.layout)
     factors, outages = world.loading.shape[1], len(world.outages)
     jumps = () if world.merton is None else (JUMP_UNIFORM, JUMP_NORMAL)
@@ -90,7 +98,6 @@ def draw(world: World, seed: int | Array, first_path: int | Array, paths: int, d
         if happen
     }
     key = jax.random.key(_uint32(seed, "seed"), impl=GENERATOR)
-    ids = _uint32(first_path, "path id") + jnp.arange(paths, dtype=jnp.uint32)
     kind = None if world.sampling is None else world.sampling.kind
     turned: Array | int = 0  # what flips the bits of mirrored paths
     block, place = ids // sampling.BLOCK, ids % sampling.BLOCK
@@ -152,7 +159,7 @@ def uniform(bits: Array, dtype: Any) -> Array:
         dtype: Float type of the result.
     """
     value = (bits.astype(dtype) + 0.5) * np.array(2.0**-32, dtype)
-    return jnp.minimum(value, _below_one(dtype))
+    return jnp.minimum(value, below_one(dtype))
 
 
 def normal(bits: Array, dtype: Any) -> Array:
@@ -166,9 +173,16 @@ def normal(bits: Array, dtype: Any) -> Array:
     """
     signed = jax.lax.bitcast_convert_type(bits, jnp.int32).astype(jnp.float32)
     value = (signed + np.float32(0.5)) * np.float32(2.0**-31)
-    limit = _below_one(np.float32)
+    limit = below_one(np.float32)
     standard = np.float32(np.sqrt(2.0)) * jax.lax.erf_inv(jnp.clip(value, -limit, limit))
     return standard.astype(dtype)
+
+
+@jax.jit
+def uniform_of(seed: Array, stream: Array, path_id: Array) -> Array:
+    """One uniform of a stream and a path id, float32; for the host. All three are uint32."""
+    key = jax.random.key(seed, impl=GENERATOR)
+    return uniform(_bits(_path_keys(key, stream, path_id[None]), 1)[0, 0], np.float32)
 
 
 def _path_keys(key: Array, stream: Array, ids: Array) -> Array:
@@ -193,7 +207,7 @@ def _bits(keys: Array, count: int) -> Array:
     return jax.vmap(of_path, in_axes=-1, out_axes=-1)(keys)
 
 
-def _below_one(dtype: Any) -> Any:
+def below_one(dtype: Any) -> Any:
     """The largest float below 1."""
     return np.nextafter(np.array(1, dtype), np.array(0, dtype))
 
