@@ -56,14 +56,13 @@ def lane(group: Any, place: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[..., place], group[3])
 
 
-def test_overrides_share_a_program_beside_the_scenarios_own(built):
-    assert [group[2] for group in built.groups] == [[0, 1, 2], [3, 4, 5, 6]]
-    own, other = built.groups
-    assert own[3] is None
-    assert other[3].macro.a.tolist() == [0.04, 0.16, 0.16, 0.16]
-    assert other[3].outages[0].length.tolist() == [6, 0, 6, 6]
-    assert other[3].merton.rate.tolist() == [0.1, 0.1, 0, 0.1]
-    assert other[0].macro.a == 0.16  # what path coordinates tell of
+def test_overrides_share_a_program_with_the_scenarios_own_beside_them(built):
+    ((world, _, places, own),) = built.groups
+    assert places == [0, 1, 2, 3, 4, 5, 6]
+    assert own.macro.a.tolist() == [0.16, 0.16, 0.16, 0.04, 0.16, 0.16, 0.16]
+    assert own.outages[0].length.tolist() == [6, 6, 6, 6, 0, 6, 6]
+    assert own.merton.rate.tolist() == [0.1, 0.1, 0.1, 0.1, 0.1, 0, 0.1]
+    assert world.macro.a == 0.16  # what path coordinates tell of
 
 
 def test_draws_are_common_whatever_is_switched_off():
@@ -73,7 +72,7 @@ def test_draws_are_common_whatever_is_switched_off():
     drawn = draw(base, 5, 0, 8, np.float64)
     series = shocks(base, drawn)
     for place, name in enumerate(("quiet", "jumpless")):
-        (group,) = [one for one in switched.groups[1:] if 3 + place in one[2]]
+        (group,) = [one for one in switched.groups if 3 + place in one[2]]
         own = lane(group, group[2].index(3 + place))
         again = draw(own, 5, 0, 8, np.float64)
         for mine, theirs in zip(jax.tree.leaves(again), jax.tree.leaves(drawn), strict=True):
@@ -113,7 +112,9 @@ def test_an_entry_is_what_its_scenario_gives_alone(outcomes, built, name):
 
 
 def test_the_scenarios_own_entries_keep_their_bytes_and_the_coordinates(outcomes):
-    before = Simulator(build(config())).simulate(range(3), PATHS)
+    alone = build(config())
+    assert alone.groups[0][3] is None  # another program, with one world for all
+    before = Simulator(alone).simulate(range(3), PATHS)
     for name, values in before.items():
         found = outcomes[name] if name in COORDINATES else outcomes[name][:3]
         assert found.tobytes() == values.tobytes(), name

@@ -73,7 +73,7 @@ def build_world(config: Config, names: Names, layout: Layout, base: Config | Non
         drift=drift,
         anchor=anchor,
         replay=None if series is None else series @ anchor.T,
-        macro=_macro(config, names),
+        macro=_macro(config, names, base or config),
         merton=_merton(config, names, base or config),
         liquidity=Liquidity(
             lowest=np.float64(drop.lowest),
@@ -242,9 +242,12 @@ def _law(severity: Severity) -> tuple[str, float, float, float]:
     return "generalised_pareto", severity.threshold, severity.scale, severity.shape
 
 
-def _macro(config: Config, names: Names) -> Macro:
+def _macro(config: Config, names: Names, base: Config) -> Macro:
     shock = config.scenario.shocks.macro
     law, a, b, c = _law(shock.severity)
+    if law == "fixed":  # the limit of every law at no scale, so that it needs no other program
+        law, _, _, c = _law(base.scenario.shocks.macro.severity)
+        c = c if law == "student_t" else 0.0  # else a shape that multiplies nothing
     latest = shock.start if shock.latest is None else shock.latest
     return Macro(
         law=law,

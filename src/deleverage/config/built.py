@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,16 +11,10 @@ import numpy as np
 from deleverage.config.account import account
 from deleverage.config.build_margin import tier_counts
 from deleverage.config.build_shocks import build_world
+from deleverage.config.groups import group, stacked
 from deleverage.config.models import Config
 from deleverage.config.names import Names
-from deleverage.config.parts import (
-    Resolved,
-    baseline_response,
-    holders,
-    parts_of,
-    resolved,
-    take,
-)
+from deleverage.config.parts import baseline_response, holders, parts_of, resolved, take
 from deleverage.config.scenario import Scenario
 from deleverage.config.timeline import build_timeline
 from deleverage.engine import LANES
@@ -58,8 +52,8 @@ class Built:
     def policy(self) -> Policy:
         """All policies in config order, where their books have one shape."""
         order = np.argsort(np.concatenate([places for _, _, places, _ in self.groups]))
-        stacked = _stacked([policy for _, policy, _, _ in self.groups], np.concatenate)
-        return take(stacked, order.tolist())
+        every = stacked([policy for _, policy, _, _ in self.groups], np.concatenate)
+        return take(every, order.tolist())
 
     @property
     def seed(self) -> int:
@@ -100,7 +94,7 @@ def build(config: Config) -> Built:
     entries = [found[label] for label in config.entries]
     own = parts[0]
     layout, books = holders(own, every)
-    groups = _groups(entries, build_world(config, own.names, layout))
+    groups = group(entries, build_world(config, own.names, layout))
     forgone = np.array([entry.forgone for entry in entries])
     return Built(
         groups=groups,
@@ -128,49 +122,6 @@ def build(config: Config) -> Built:
         start=config.time.start,
         timeline=build_timeline(spec, config.time) if (spec := config.results.timeline) else None,
     )
-
-
-def _groups(
-    entries: list[Resolved], world: World
-) -> list[tuple[World, Policy, list[int], World | None]]:
-    """Entries that can share a program, those with the config's own shocks apart from others.
-
-    Args:
-        entries: All entries, in order.
-        world: The shocks of the config's own scenario.
-    """
-    import jax
-
-    def shape(tree: Any) -> tuple:
-        leaves, structure = jax.tree.flatten(tree)
-        return structure, *(np.shape(leaf) for leaf in leaves)
-
-    places: dict[tuple, list[int]] = {}
-    for place, entry in enumerate(entries):
-        shared = _same(replace(entry.world, layout=world.layout), world)
-        key = (entry.layout, shape(entry.policy), () if shared else shape(entry.world))
-        places.setdefault(key, []).append(place)
-    groups = []
-    for (layout, _, is_own), members in places.items():
-        policies = [entries[place].policy for place in members]
-        worlds = [entries[place].world for place in members]
-        own = _stacked(worlds, np.stack) if is_own else None
-        stacked = _stacked(policies, np.concatenate)
-        groups.append((replace(world, layout=layout), stacked, members, own))
-    return groups
-
-
-def _stacked(trees: list[Any], join: Any) -> Any:
-    import jax
-
-    return jax.tree.map(lambda *leaves: join(leaves, axis=-1), *trees)
-
-
-def _same(one: World, other: World) -> bool:
-    import jax
-
-    (ours, structure), (theirs, expected) = jax.tree.flatten(one), jax.tree.flatten(other)
-    return structure == expected and all(map(np.array_equal, ours, theirs))
 
 
 def _labels(names: Names, layout: Layout, entries: list[str]) -> dict[str, list]:

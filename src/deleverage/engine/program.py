@@ -195,8 +195,11 @@ def _paired(
     fall, exogenous_fall = 1 - outcomes["trough_price"], 1 - trough
     tiny = exogenous_fall < LEAST_DRAWDOWN
     units = outcomes["liquidated_units"]
+    # A product with the inverse, which XLA makes of a division where lanes share their series: so
+    # an entry has the same bytes whether the others of its program do or not.
+    inverse = 1 / jnp.where(tiny, 1, exogenous_fall)
     return {
-        "amplification": jnp.where(tiny, jnp.nan, fall / jnp.where(tiny, 1, exogenous_fall)),
+        "amplification": jnp.where(tiny, jnp.nan, fall * inverse),
         "reproduction_number": jnp.where(
             units == 0, 0, 1 - exogenous_units / jnp.where(units == 0, 1, units)
         ),

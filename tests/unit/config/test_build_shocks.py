@@ -101,6 +101,6 @@ def test_an_outage_by_load(tmp_path):
     assert (one.rate, one.length) == (0.5, 5.0)
     assert [outage.venue for outage in built.world.outages] == [1]
     assert rebuilt(config, tmp_path).load_outages == built.world.load_outages
-    (calm,) = (own for _, _, _, own in built.groups if own is not None)
-    assert float(np.squeeze(calm.load_outages[0].rate)) == 0
-    assert float(np.squeeze(calm.outages[0].length)) == 0
+    ((_, _, _, own),) = built.groups
+    assert own.load_outages[0].rate.tolist() == [0.5, 0.5, 0.5, 0]
+    assert own.outages[0].length.tolist() == [2, 2, 2, 0]
