@@ -228,8 +228,22 @@ def open_interest_change(maps: Maps, rules: Rules, history: History) -> float:
     return end / start - 1.0 if start > 0.0 else np.nan
 
 
-def least_margin_gap(maps: Maps, history: History) -> float:
-    """Least distance of equity to maintenance over maintenance, of cohorts not taken over."""
+def is_dust(maps: Maps, rules: Rules, history: History, t: int, b: int, k: int) -> bool:
+    """Whether all that a cohort's maintenance is asked of is what rounding left of its start."""
+    left, began = history.debt_before[t, b, k], 0.0
+    for j in range(maps.perps.shape[1]):
+        if maps.perps[b, j] >= 0:
+            size = abs(rules.position[j, b, k])
+            left += history.position_before[t, j, b, k] * size
+            began += size
+    for j in range(maps.collateral.shape[1]):
+        if maps.collateral[b, j] >= 0:
+            began += rules.collateral[j, b, k]
+    return left <= DUST * began
+
+
+def least_margin_gap(maps: Maps, rules: Rules, history: History) -> float:
+    """Least distance of equity to maintenance over maintenance, of what owners have left."""
     least = np.inf
     for t in range(history.price.shape[0]):
         for b in range(maps.perps.shape[0]):
@@ -237,7 +251,8 @@ def least_margin_gap(maps: Maps, history: History) -> float:
                 maintenance = history.maintenance[t, b, k]
                 if maintenance > 0.0 and not history.taken_over[t, b, k]:
                     gap = abs(history.equity[t, b, k] - maintenance) / maintenance
-                    least = min(least, gap)
+                    if gap < least and not is_dust(maps, rules, history, t, b, k):
+                        least = gap
     return least
 
 
@@ -450,7 +465,7 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         depeg_minutes(maps, history),
         *issuers_seen(maps, rules, history),
         open_interest_change(maps, rules, history),
-        least_margin_gap(maps, history),
+        least_margin_gap(maps, rules, history),
         wrongful,
         missed_liquidations,
         missed_loss,

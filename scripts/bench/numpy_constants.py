@@ -45,6 +45,7 @@ class Constants:
         )
         size = sum(np.abs(slot) for slot in rules.position)
         pledged = sum(rules.collateral)
+        self.began = (size + pledged).astype(dtype)[..., None]  # contracts and collateral
         self.starting_units = np.where(size > 0, size, pledged).astype(dtype)
         pace = np.minimum(1, rules.pace * maps.step)
         self.pace = np.repeat(pace, maps.buckets).astype(dtype)

@@ -9,15 +9,12 @@ from jax import Array
 
 from deleverage.cascade.books import BOOKS, BookRules, Facts, sale_routes
 from deleverage.cascade.index import Published
-from deleverage.cascade.margin import assess
+from deleverage.cascade.margin import DUST, assess
 from deleverage.cascade.margin_call import Masks, fair_prices, slot_haircuts
 from deleverage.cascade.primitives import add_slots, sum_cohorts, to_slot, to_slots, total
 from deleverage.cascade.sales import SaleTerms, filled_sales, offered_prices
 from deleverage.cascade.trading import sale_prices
 from deleverage.state import Accounts, Orders
-
-DUST = 1e-6
-"""Share of the starting units below which an order is what rounding left of a position."""
 
 
 class Seized(NamedTuple):

@@ -14,6 +14,9 @@ from deleverage.cascade.primitives import least_bucket, total
 from deleverage.policy import Books, MarginRules
 from deleverage.state import Accounts
 
+DUST = 1e-6
+"""Share of what a cohort began with below which what is left, or sold, is a rounding."""
+
 
 class SlotPrices(NamedTuple):
     """Prices of books' slots, `[book, 1, column]` each."""
@@ -106,13 +109,25 @@ def has_positions(accounts: Accounts) -> Array:
     return total([*held, *accounts.collateral]) > 0
 
 
-def least_margin_gap(assessment: Assessment, taken_over: Array) -> Array:
-    """Least relative distance of equity from maintenance over the buckets, `[book, column]`.
+def least_margin_gap(assessment: Assessment, start: Books, accounts: Accounts) -> Array:
+    """Least relative distance of equity from maintenance over the buckets.
 
-    Infinite where there is no maintenance to meet.
+    Args:
+        assessment: Stage-4 values.
+        start: Starting balance sheets.
+        accounts: As assessed.
+
+    Returns:
+        `[book, column]`; infinite where there is no maintenance to meet, or only one on what
+        rounding left of positions.
+
+    Source: MODEL.md section 2.10.
     """
     maintenance = assessment.maintenance_margin
-    counts = (maintenance > 0) & ~taken_over
+    asked_of = total([jnp.abs(contracts) for contracts in accounts.contracts])
+    asked_of = asked_of + jnp.maximum(-accounts.cash, 0)
+    began = total([jnp.abs(position) for position in start.position]) + total(start.collateral)
+    counts = (maintenance > 0) & (asked_of > DUST * began) & ~accounts.taken_over
     gap = jnp.abs(assessment.equity - maintenance) / jnp.where(counts, maintenance, 1)
     gap = jnp.where(counts, gap, jnp.inf)
     return least_bucket(gap)

@@ -122,15 +122,13 @@ def call_margin(
     """
 
     def call(accounts: Accounts) -> tuple[tuple[Array, ...], tuple[Array, ...], Watched | None]:
-        marks, margins = zip(
+        marks, margins, gaps = zip(
             *(
                 _call_stretch(stretch, rules, accounts, published, gate_open, drive, engine_open)
                 for stretch in maps.stretches
             ),
             strict=True,
         )
-        taken_over = [stretch.take(accounts.taken_over) for stretch in maps.stretches]
-        gaps = tuple(map(least_margin_gap, margins, taken_over))
         return marks, gaps, _watch(watched, accounts, margins)
 
     # once: it is the last to read the accounts before cohorts with work change theirs in place
@@ -192,8 +190,8 @@ def _call_stretch(
     gate_open: Array,
     drive: Drive,
     engine_open: Array | None,
-) -> tuple[Array | Masks, Assessment]:
-    """Marks and margins of a stretch of books."""
+) -> tuple[Array | Masks, Assessment, Array]:
+    """Marks, margins and least margin gaps of a stretch of books."""
     book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
     facts = book.facts
     margin = assess(book.margin, book.start, mine, marked_prices(facts, published))
@@ -212,7 +210,8 @@ def _call_stretch(
         fails_baseline = fair.is_short_of_margin
         acts |= fails_baseline & ~mine.missed
     masks = Masks(is_due, fails_baseline, sells, acts)
-    return marked(masks) if drive.one_by_one else masks, margin
+    gap = least_margin_gap(margin, book.start, mine)
+    return marked(masks) if drive.one_by_one else masks, margin, gap
 
 
 def _watch(

@@ -90,8 +90,31 @@ def test_due_is_strictly_below_maintenance():
     ],
 )
 def test_the_margin_gap_is_relative_and_skips_what_has_none(equity, maintenance, taken_over, gap):
-    found = least_margin_gap(assessment(equity, maintenance), cohorts(*taken_over) > 0)
-    assert found[0, 0, 0] == pytest.approx(gap, rel=1e-6)
+    assert gap_of(equity, maintenance, taken_over=cohorts(*taken_over) > 0) == pytest.approx(gap)
+
+
+@pytest.mark.parametrize(
+    ("contracts", "cash", "gap"),
+    [
+        (-100.0, 0.0, 0.2),  # as at the start
+        (-3e-4, 0.0, 0.2),  # two in a million of 100 contracts and 50 of collateral are left
+        (-1e-4, 0.0, np.inf),  # less than one: a rounding
+        (-1e-4, 20.0, np.inf),
+        (-1e-4, -20.0, 0.2),  # a debt that maintenance is asked of
+    ],
+)
+def test_the_margin_gap_skips_what_rounding_left_of_a_position(contracts, cash, gap):
+    held = {"contracts": [cohorts(contracts)], "cash": cohorts(cash)}
+    assert gap_of([4.0], [5.0], **held) == pytest.approx(gap)
+
+
+def gap_of(equity, maintenance, **held):
+    """Of cohorts that began with 100 contracts short and 50 of collateral."""
+    rest = cohorts(*equity) * 0
+    position, collateral = [rest - 100], [rest + 50]
+    start = Books(position, [rest + 1], collateral, rest, rest + 1, rest)
+    accounts = holdings(**{"cash": rest, "contracts": position, "taken_over": rest > 0} | held)
+    return least_margin_gap(assessment(equity, maintenance), start, accounts)[0, 0, 0]
 
 
 def test_positions_are_left_in_any_slot():
