@@ -247,7 +247,7 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     """One pass of the stages; `history` holds stage 1 of all steps and receives all the others."""
     shut_gates(maps, history, t)
     anchor = np.exp(history.log_fundamental[t][maps.pegged])
-    tell_news(maps, state, history, t)
+    tell_news(maps, rules, state, history, t)
     log_fundamental = history.log_fundamental[t]
     seen = redemption_seen(maps, rules, history.log_fundamental, t)
     thin_books(rules, state, history, t)
@@ -370,6 +370,7 @@ def empty_history(maps: Maps, rules: Rules, series: Series) -> History:
         np.full(series.load.shape[0], np.inf),
         series.backing_kept,
         np.ones(series.backing_kept.shape),
+        np.zeros(series.backing_kept.shape),
         np.zeros(series.backing_kept.shape),
         np.zeros((steps, markets)),
         np.zeros((steps, markets)),

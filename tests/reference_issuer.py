@@ -10,6 +10,7 @@ from reference_margin import sale_prices
 from reference_world import History, Maps, Rules, State
 
 LEAST_BACKING = 1e-6
+LEAST_SUPPLY = 1e-6  # of the supply at the start; what is less is a rounding
 
 
 def backing_left(
@@ -40,18 +41,15 @@ def backing_left(
     return kept
 
 
-def backing_ratio(state: State, p: int) -> float:
-    """Anchor behind a unit, at most 1."""
-    if state.supply[p] <= 0.0:
-        return 1.0
-    return max(LEAST_BACKING, min(1.0, state.backing[p] / state.supply[p]))
-
-
-def tell_news(maps: Maps, state: State, history: History, t: int) -> None:
+def tell_news(maps: Maps, rules: Rules, state: State, history: History, t: int) -> None:
     """Losses of backing; from here on a pegged asset's fundamental is what its issuer pays."""
     for p in range(maps.pegged.shape[0]):
         state.backing[p] *= history.backing_kept[t, p]
-        ratio = backing_ratio(state, p)
+        history.supply[t, p] = state.supply[p]
+        if state.supply[p] > LEAST_SUPPLY * rules.supply[p]:
+            ratio = max(LEAST_BACKING, min(1.0, state.backing[p] / state.supply[p]))
+        else:  # a supply at the start is more, so that there is a step before
+            ratio = history.backing_ratio[t - 1, p]
         history.backing_ratio[t, p] = ratio
         history.log_fundamental[t, maps.pegged[p]] += math.log(ratio)
 

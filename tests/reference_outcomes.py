@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from reference_curves import kink_gap
+from reference_issuer import LEAST_SUPPLY
 from reference_margin import routes
 from reference_vault import vault_gains
 from reference_world import BOOKS, ENDLESS, History, Maps, Outcomes, Rules
@@ -299,7 +300,7 @@ def outages_seen(maps: Maps, history: History) -> tuple[np.ndarray, np.ndarray]:
 
 
 def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
-    """Relative distance to the other thresholds: fair margin, solvency, depeg, winners' profit.
+    """Relative distance to the other thresholds: fair margin, solvency, depeg, supply, profits.
 
     Not an outcome of the model: a comparison of two implementations skips paths that come closer
     to a jump than their rounding.
@@ -312,6 +313,9 @@ def least_branch_gap(maps: Maps, rules: Rules, history: History) -> float:
             least = min(least, abs(history.hazard[t, o] - patience) / patience)
         for m in range(history.price.shape[1]):
             least = min(least, kink_gap(maps, rules, m, history.displacement_impact[t, m]))
+        for p in range(maps.pegged.shape[0]):
+            least_supply = LEAST_SUPPLY * rules.supply[p]
+            least = min(least, abs(history.supply[t, p] / least_supply - 1.0))
         for peg in range(maps.peg_markets.shape[0]):
             market = maps.peg_markets[peg]
             redemption = math.exp(history.log_fundamental[t, maps.market_asset[market]])

@@ -510,6 +510,7 @@ class History(NamedTuple):
     load_start: np.ndarray  # [load outages] steps taken when it began, infinite: not yet
     backing_kept: np.ndarray  # [T, pegged]
     backing_ratio: np.ndarray  # [T, pegged]
+    supply: np.ndarray  # [T, pegged] when the step begins
     redeemed: np.ndarray  # [T, pegged] units
     holders_sold: np.ndarray  # [T, M] units
     price: np.ndarray  # [T, M] stage 2

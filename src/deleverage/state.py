@@ -106,6 +106,7 @@ class IssuerState(eqx.Module):
     """Issuers of pegged assets and those who hold what they issued, `[pegged, column]` units."""
 
     backing: Any  # of the anchor
+    ratio: Any  # of the anchor behind a unit, as told in the step
     supply: Any
     reserve: Any  # that can still be redeemed
     free_float: Any  # of holders who may run

@@ -17,6 +17,9 @@ from deleverage.world import Layout
 LEAST_BACKING = 1e-6
 """Anchor behind a unit at least: a price of 0 has no logarithm."""
 
+LEAST_SUPPLY = 1e-6
+"""Share of the supply at the start below which what is left of it is a rounding."""
+
 
 def issuers_at_start(rules: IssuerRules, hedge: Array) -> IssuerState:
     """Before the first redemption; leaves `[pegged, column]`.
@@ -27,6 +30,7 @@ def issuers_at_start(rules: IssuerRules, hedge: Array) -> IssuerState:
     """
     return IssuerState(
         backing=rules.backing,
+        ratio=jnp.clip(ratio_or_zero(rules.backing, rules.supply), LEAST_BACKING, 1),
         supply=rules.supply,
         reserve=rules.reserve,
         free_float=rules.free_float,
@@ -34,23 +38,29 @@ def issuers_at_start(rules: IssuerRules, hedge: Array) -> IssuerState:
     )
 
 
-def after_news(issuer: IssuerState, kept: Array | None) -> IssuerState:
-    """Backing after this step's exogenous losses, of which a share is kept, `[pegged, column]`."""
-    if kept is None:
-        return issuer
-    return replace(issuer, backing=issuer.backing * kept)
+def after_news(rules: IssuerRules, issuer: IssuerState, kept: Array | None) -> IssuerState:
+    """Backing after this step's exogenous losses, and what it comes to for each unit.
 
+    Args:
+        rules: What issuers begin with.
+        issuer: What the step before left.
+        kept: Share of the backing that the news leaves, `[pegged, path]`; None: all.
 
-def backing_ratio(issuer: IssuerState) -> Array:
-    """What a unit is backed by, in its anchor, at most 1 and never nothing: `[pegged, column]`."""
-    backed = jnp.where(issuer.supply > 0, ratio_or_zero(issuer.backing, issuer.supply), 1)
-    return jnp.clip(backed, LEAST_BACKING, 1)
+    Source: MODEL.md section 2.1 (backing).
+    """
+    backing = issuer.backing if kept is None else issuer.backing * kept
+    behind = jnp.clip(ratio_or_zero(backing, issuer.supply), LEAST_BACKING, 1)
+    # behind nothing there is a rounding over a rounding
+    some = issuer.supply > LEAST_SUPPLY * rules.supply
+    return replace(issuer, backing=backing, ratio=jnp.where(some, behind, issuer.ratio))
 
 
 def redemption_prices(layout: Layout, issuer: IssuerState, fundamental: Array) -> Array:
     r"""Fundamentals, of pegged assets what their issuer pays.
 
     $$R_a = F_{anchor} \min(1, backing / supply)$$
+
+    and, once all of the supply is redeemed, what its last units were paid.
 
     Args:
         layout: Static world.
@@ -60,7 +70,7 @@ def redemption_prices(layout: Layout, issuer: IssuerState, fundamental: Array) -
     Source: MODEL.md section 2.1.
     """
     rows = np.array(layout.pegged, np.int32)
-    return with_rows(fundamental, rows, fundamental[rows] * backing_ratio(issuer))
+    return with_rows(fundamental, rows, fundamental[rows] * issuer.ratio)
 
 
 def redemption_capacity(
@@ -101,7 +111,7 @@ def after_redemptions(issuer: IssuerState, redeemed: Array, sold: Array) -> Issu
 
     Source: MODEL.md section 2.8 (redemption, run).
     """
-    paid = redeemed * backing_ratio(issuer)
+    paid = redeemed * issuer.ratio
 
     def less(stock: Array, units: Array) -> Array:
         return jnp.maximum(stock - units, 0)

@@ -22,7 +22,6 @@ from deleverage.cascade.index import publish
 from deleverage.cascade.issuer import (
     after_news,
     after_redemptions,
-    backing_ratio,
     redemption_capacity,
     redemption_prices,
 )
@@ -99,8 +98,8 @@ def step(
     # 1 what issuers pay
     issuer, backing = state.issuer, None
     if issuer is not None:
-        issuer = once(after_news, issuer, inputs.backing_kept)
-        backing = backing_ratio(issuer)
+        issuer = once(after_news, policy.issuer, issuer, inputs.backing_kept)
+        backing = issuer.ratio
         fundamental = once(partial(redemption_prices, layout), issuer, fundamental)
 
     # 2-3 prices, index, mark

@@ -136,7 +136,7 @@ def test_capital_gates_congestion_and_the_issuer_bind_together(
         healing__redemption_capacity=10.0,
     )
     one = jnp.ones((1, 1, 1))
-    issuer = IssuerState(100.0 * one, 100.0 * one, reserve * one, 0.0 * one, 0.0 * one)
+    issuer = IssuerState(100.0 * one, one, 100.0 * one, reserve * one, 0.0 * one, 0.0 * one)
     after = heal(
         world.layout,
         world.maps,

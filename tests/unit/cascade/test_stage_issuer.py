@@ -28,31 +28,37 @@ def units(number):
     return jnp.full((1, 1, 1), number)
 
 
-def issuer(backing=100.0, supply=100.0, reserve=1e30, free_float=0.0, hedge=0.0):
-    return IssuerState(*map(units, (backing, supply, reserve, free_float, hedge)))
+def issuer(backing=100.0, supply=100.0, reserve=1e30, free_float=0.0, hedge=0.0, ratio=1.0):
+    return IssuerState(*map(units, (backing, ratio, supply, reserve, free_float, hedge)))
 
 
 @pytest.mark.parametrize(
     ("backing", "supply", "pays"),
-    [(100.0, 100.0, 1.0), (120.0, 100.0, 1.0), (70.0, 100.0, 0.7), (0.0, 100.0, 1e-6), (0, 0, 1.0)],
+    [
+        *[(100.0, 100.0, 1.0), (120.0, 100.0, 1.0), (70.0, 100.0, 0.7), (0.0, 100.0, 1e-6)],
+        (2e-4, 5e-4, 0.4),  # five millionths of the supply are left
+        *[(3e-5, 5e-5, 0.9), (0.0, 0.0, 0.9)],  # a rounding, and nothing: paid as the last units
+    ],
 )
 def test_an_issuer_pays_what_is_behind_a_unit_and_no_more_than_the_anchor(
     case, column, backing, supply, pays
 ):
     given = column(1.1, 0.8, 1.1)  # USD at 1.1 of nothing: the anchor's price is passed on
-    found = redemption_prices(case().layout, issuer(backing, supply), given)
+    told = after_news(issuer_rules(), issuer(backing, supply, ratio=0.9), None)
+    found = redemption_prices(case().layout, told, given)
     assert found[:, 0, 0] == pytest.approx([1.1, 0.8, 1.1 * pays])
 
 
 def test_news_takes_backing_and_no_supply():
-    told = after_news(issuer(), jnp.full((1, 1), 0.7))
+    told = after_news(issuer_rules(), issuer(), jnp.full((1, 1), 0.7))
     assert float(told.backing.item()) == pytest.approx(70.0)
+    assert float(told.ratio.item()) == pytest.approx(0.7)
     assert float(told.supply.item()) == 100.0
 
 
 def test_redemptions_pay_what_is_behind_a_unit(case):
     # 10 units at 0.8 leave 72 behind 90: as much behind each as before
-    left = after_redemptions(issuer(80.0, reserve=15.0), units(10.0), units(0.0))
+    left = after_redemptions(issuer(80.0, reserve=15.0, ratio=0.8), units(10.0), units(0.0))
     assert [x.item() for x in (left.backing, left.supply, left.reserve)] == pytest.approx(
         [72.0, 90.0, 5.0]
     )
