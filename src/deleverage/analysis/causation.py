@@ -92,7 +92,7 @@ def probabilities(found: Game, what: Probability, level: float = 0.95) -> xr.Dat
             "level": level,
             "event": f"above {what.above:g}" if what.above is not None else f"below {what.below:g}",
             "paths": int(np.count_nonzero(present)),
-            "method": "share of paths on common draws; Clopper-Pearson (else: normal)",
+            "method": f"on common draws: {Probability.method}",
             **({"variable": found.variable} if found.variable else {}),
         },
     )

@@ -21,6 +21,7 @@ from deleverage.analysis.estimate import (
     Sample,
     degrees_of_freedom,
     from_normal,
+    half_width,
     require_fraction,
 )
 from deleverage.errors import ConfigError
@@ -177,9 +178,10 @@ class Probability(Measure):
     below: float | None = None
     name = "probability"
     method = (
-        "share of paths; Clopper-Pearson interval (weighted: normal, and 1 as the upper bound "
-        "where nothing was hit; in blocks: Student's, and where they are all hit alike a bound "
-        "on the share of those that differ)"
+        "share of paths; Clopper-Pearson interval (weighted or in blocks: of as many plain paths "
+        "as have its error, after Korn and Graubard; weighted, where nothing was hit, 1 is the "
+        "upper bound; in blocks, where they are all hit alike, a bound on the share of those that "
+        "differ)"
     )
 
     def __post_init__(self) -> None:
@@ -206,8 +208,12 @@ class Probability(Measure):
             # alike, one that differs is taken to do so by a path.
             width = differ if value in (0.0, 1.0) else differ * count / sample.size
             return normal._replace(lower=max(value - width, 0.0), upper=min(value + width, 1.0))
-        upper = min(normal.upper, 1.0) if np.any(terms > 0) else 1.0
-        return normal._replace(lower=max(normal.lower, 0.0), upper=upper)
+        if not np.any(terms > 0):
+            return normal._replace(lower=0.0, upper=1.0)
+        if 0.0 < value < 1.0 and normal.standard_error > 0.0:
+            lower, upper = as_if_plain(value, normal.standard_error, sample, level)
+            return normal._replace(lower=lower, upper=upper)
+        return normal._replace(lower=max(normal.lower, 0.0), upper=min(normal.upper, 1.0))
 
     def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
         """The share and the (weighted) indicator of each path."""
@@ -222,7 +228,24 @@ class Probability(Measure):
         return math.inf
 
 
-def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:
+def as_if_plain(
+    value: float, standard_error: float, sample: Sample, level: float
+) -> tuple[float, float]:
+    """Interval of a share strictly between 0 and 1, weighted or in blocks.
+
+    It is that of as many plain paths as have this error, made fewer by what Student's interval is
+    wider than the normal one. A normal interval covers far too seldom where few paths were hit.
+
+    Source: Korn and Graubard 1998.
+    """
+    normal, student = (
+        half_width(level, degrees) for degrees in (math.inf, degrees_of_freedom(sample.blocks))
+    )
+    count = value * (1.0 - value) / standard_error**2 * (normal / student) ** 2
+    return clopper_pearson(value * count, count, level)
+
+
+def clopper_pearson(hits: float, count: float, level: float) -> tuple[float, float]:
     """Exact two-sided interval of a binomial share; at 0 hits the upper end is its exact bound."""
     from scipy.special import betaincinv
 

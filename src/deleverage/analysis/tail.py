@@ -13,7 +13,9 @@ With `log_weight` (the log likelihood ratio of importance sampling) every mean i
 
 With `draw_block` (paths drawn in blocks: antithetic pairs, strata, Sobol points) every error comes
 from the sums of blocks, which are independent, and intervals are Student's with one degree of
-freedom less than there are blocks; exact binomial ones do not hold there.
+freedom less than there are blocks; exact binomial ones do not hold there. Where every block has as
+many paths below a quantile (the median of antithetic pairs), its error is 0, and the interval of a
+difference with it has no width: what is left is the gap between two neighbouring paths.
 """
 
 from __future__ import annotations
