@@ -14,6 +14,7 @@ from deleverage.config.check_indices import check_index_rule
 from deleverage.config.check_shocks import check_shocks
 from deleverage.config.effects import check_effects
 from deleverage.config.haircuts import check_haircuts
+from deleverage.config.idle import check_idle
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
@@ -70,9 +71,11 @@ class Checker:
             elif entry.leverage.margin is not None:
                 self._override(label, (*key, "leverage", "margin"))
             if not self.config.is_combination(label):
-                check_effects(self.config.under(label), entry, key)
+                check_effects(self.config.under(label), self.names, entry, key)
         if self.config.search is not None:
             self._search(self.config.search)
+        else:
+            check_idle(self.config, self.names)
         check_sampling(self.config)
         time, timeline = self.config.time, self.config.results.timeline
         if timeline is not None and steps_between(timeline, time) is None:

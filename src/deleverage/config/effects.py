@@ -2,85 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from deleverage.config.base import EVERYWHERE, Model
-from deleverage.config.books import HedgedBook, LoanBook
+from deleverage.config.idle_indices import ALLOWED, CLAMPS, IDLE, binds, cuts, terms_of
 from deleverage.config.issuers import redemptions
 from deleverage.config.models import Config
+from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
 from deleverage.config.resolve import mark_under
 from deleverage.config.rules import VALUATIONS, LiquidationChange
 from deleverage.config.sales import liquidation_under, sales_under
-from deleverage.config.scenario import Pegged, Scenario
+from deleverage.config.scenario import Pegged
+from deleverage.config.setting import Setting
 from deleverage.config.source import Key
-
-Place = tuple[str, str]
-"""A venue and an asset."""
+from deleverage.config.uses import Uses, listed, uses_of, within
 
 
-def check_effects(config: Config, entry: PolicySpec, key: Key) -> None:
+def check_effects(config: Config, names: Names, entry: PolicySpec, key: Key) -> None:
     """Refuse a lever that cannot change anything, whatever its value.
 
     Args:
         config: With the entry's own scenario.
+        names: Of the run's scenario, which has the same markets.
         entry: A policy.
         key: Where it was written.
     """
-    _Effects(config, entry, key, _uses_of(config.scenario)).check()
-
-
-@dataclass(frozen=True)
-class Uses:
-    """What the books of a scenario hold, by venue."""
-
-    venues: frozenset[str]  # with a book
-    perps: frozenset[Place]
-    pledged: frozenset[Place]
-    sold: frozenset[Place]  # of what is pledged, that sale kinds are for: spot legs have none
-    loops: bool
-    promotions: bool
-
-
-def _uses_of(scenario: Scenario) -> Uses:
-    perps, pledged, sold = set(), set(), set()
-    books = list(scenario.books.values())
-    for book in books:
-        hedged = isinstance(book, HedgedBook)
-        mix = {book.asset: 1.0} if hedged else book.collateral or {}
-        held = {(book.venue, asset) for asset, share in mix.items() if share}
-        held = {place for place in held if scenario.assets[place[1]].kind != "numeraire"}
-        pledged |= held
-        if not hedged:
-            sold |= held
-        if not isinstance(book, LoanBook):
-            names = [book.asset] if hedged else book.perps
-            perps |= {(book.venue, asset) for asset in names}
-    loans = [book for book in books if isinstance(book, LoanBook)]
-    return Uses(
-        venues=frozenset(book.venue for book in books),
-        perps=frozenset(perps),
-        pledged=frozenset(pledged),
-        sold=frozenset(sold),
-        loops=any(book.loop for book in loans),
-        promotions=any(book.promoted for book in loans),
-    )
-
-
-def _within(scope: str, places: Iterable[Place], venue: str = "") -> bool:
-    """Whether `ASSET`, `ASSET@VENUE` or everything means one of some places, of a venue."""
-    asset, _, at = scope.partition("@")
-    return any(
-        scope == EVERYWHERE or (one == asset and at in ("", place))
-        for place, one in places
-        if venue in ("", place)
-    )
-
-
-def _listed(places: Iterable[Place], none: str) -> str:
-    return ", ".join(sorted(f"{asset}@{venue}" for venue, asset in places)) or none
+    _Effects(config, names, entry, key, uses_of(config.scenario)).check()
 
 
 @dataclass(frozen=True)
@@ -88,6 +38,7 @@ class _Effects:
     """One entry in its scenario."""
 
     config: Config
+    names: Names
     entry: PolicySpec
     key: Key
     uses: Uses
@@ -117,38 +68,33 @@ class _Effects:
         self.config.source.refuse((*self.key, *key), came, allowed, advice)
 
     def _index(self) -> None:
-        scenario = self.config.scenario
+        setting = Setting(self.config, self.entry, self.uses)
         for scope, rule in self.entry.index.items():
             asset, _, venue = scope.partition("@")
-            at = [place for place in scenario.venues if f"{place}/{asset}/spot" in scenario.markets]
-            venues = [venue] if venue else scenario.venues
-            if any(place != one for one in venues for place in at):
-                continue
-            for product, terms in (("", rule), ("futures", rule.futures), ("loans", rule.loans)):
-                for name in ("clamp", "component_clamp"):
-                    if terms is not None and getattr(terms, name) is not None:
-                        self.refuse(
-                            ("index", scope, *([product] if product else []), name),
-                            f"a {name} of '{scope}', which has no book on another venue",
-                            "it around a reference, which is made of other venues' books",
-                            "remove it",
-                        )
+            venues = [venue] if venue else self.config.scenario.venues
+            for product, terms in terms_of(rule).items():
+                keys = [IndexKey(one, asset, product) for one in venues]
+                for field in CLAMPS:
+                    idle = not any(cuts(self.names, setting, field, key) for key in keys)
+                    if binds(terms, field) and idle:
+                        here = ("index", scope, *filter(None, [product]), field)
+                        self.refuse(here, f"a {field} of '{scope}', {IDLE}", ALLOWED, "remove it")
 
     def _depth(self) -> None:
         books = [label.split("/")[:2] for label in self.config.scenario.markets]
         places = [(venue, pair.partition("-")[0]) for venue, pair in books]
         for scope in self.entry.scenario.depth_factor or {}:
-            if not _within(scope, places):
+            if not within(scope, places):
                 self.refuse(
                     ("scenario", "depth_factor", scope),
                     f"a factor on the depth of '{scope}', which has no order book there",
-                    _listed(places, "assets with order books"),
+                    listed(places, "assets with order books"),
                     "use one of these",
                 )
 
     def _marks(self) -> None:
         for venue, change in self.entry.mark.items():
-            if not _within(EVERYWHERE, self.uses.perps, venue):
+            if not within(EVERYWHERE, self.uses.perps, venue):
                 self.refuse(
                     ("mark", venue),
                     f"a mark on '{venue}', where nobody holds a perp",
@@ -166,11 +112,11 @@ class _Effects:
 
     def _leverage(self) -> None:
         for scope in self.entry.leverage.cap or {}:
-            if not _within(scope, self.uses.perps):
+            if not within(scope, self.uses.perps):
                 self.refuse(
                     ("leverage", "cap", scope),
                     f"a leverage cap of '{scope}', of which nobody holds a perp",
-                    _listed(self.uses.perps, "perps that a book holds, which are none"),
+                    listed(self.uses.perps, "perps that a book holds, which are none"),
                     "use one of these",
                 )
         if self.entry.leverage.loop_cap is not None and not self.uses.loops:
@@ -183,11 +129,11 @@ class _Effects:
 
     def _collateral(self) -> None:
         for scope, rule in self.entry.collateral.items():
-            if not _within(scope, self.uses.pledged):
+            if not within(scope, self.uses.pledged):
                 self.refuse(
                     ("collateral", scope),
                     f"a rule of '{scope}', which no book pledges there",
-                    _listed(self.uses.pledged, "collateral that a book holds, which is none"),
+                    listed(self.uses.pledged, "collateral that a book holds, which is none"),
                     "remove it, or add such a book",
                 )
             valued = [name for name in VALUATIONS if getattr(rule, name) is not None]
@@ -204,7 +150,7 @@ class _Effects:
             if venue not in self.uses.venues:
                 self._empty(("backstop", venue), venue)
             self._sets_something(rule, ("backstop", venue))
-            if rule.adl is not None and not _within(EVERYWHERE, self.uses.perps, venue):
+            if rule.adl is not None and not within(EVERYWHERE, self.uses.perps, venue):
                 self.refuse(
                     ("backstop", venue, "adl"),
                     f"auto-deleveraging on '{venue}', where nobody holds a perp",
@@ -248,8 +194,8 @@ class _Effects:
             if place in self.uses.sold
         )
         where = f" on '{venue}'" if venue else ""
-        perps = _within(EVERYWHERE, self.uses.perps, venue)
-        pledges = _within(EVERYWHERE, self.uses.pledged, venue)
+        perps = within(EVERYWHERE, self.uses.perps, venue)
+        pledges = within(EVERYWHERE, self.uses.pledged, venue)
         needs: Mapping[str, tuple[bool, str, str]] = {
             "target": (
                 "target" in kinds,
@@ -288,12 +234,12 @@ class _Effects:
                 "remove it",
             )
         for scope in rule.collateral_sale or {}:
-            if not _within(scope, self.uses.sold, venue):
+            if not within(scope, self.uses.sold, venue):
                 self.refuse(
                     (*key, "collateral_sale", scope),
                     f"sales of {'collateral' if scope == EVERYWHERE else repr(scope)}{where}, "
                     "which no book pledges there",
-                    _listed(self.uses.sold, "collateral that a book holds, which is none"),
+                    listed(self.uses.sold, "collateral that a book holds, which is none"),
                     "remove it, or add such a book",
                 )
 

@@ -60,6 +60,11 @@ class IndexWeights:
     move_limit: float  # per minute; 1e30: none
     delay: int  # steps
 
+    @property
+    def from_books(self) -> float:
+        """Weight of single books, whose prices may be far from the reference."""
+        return sum(self.own.values()) + self.others + sum(self.read.values())
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -105,7 +110,7 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             for asset, rule in spec.collateral.items()
         },
         index={
-            key: _index(names, venues[key.venue].index.get(key.asset, IndexRule()), entry, key)
+            key: index_under(names, venues[key.venue].index.get(key.asset, IndexRule()), entry, key)
             for key in names.indices
         },
         mark={name: mark_under(entry, spec.mark, name) for name, spec in venues.items()},
@@ -218,7 +223,9 @@ def _overlaid(rule: IndexTerms, change: IndexTerms) -> IndexTerms:
     return rule.model_copy(update=values)
 
 
-def _index(names: Names, given: IndexRule, entry: PolicySpec, key: IndexKey) -> IndexWeights:
+def index_under(
+    names: Names, given: IndexRule, entry: PolicySpec, key: IndexKey
+) -> IndexWeights:
     """The venue's rule, its product's, and the policy's over both."""
     venue, asset, product = key
     before = reduce(_overlaid, given.layers(product))

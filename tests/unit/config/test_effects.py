@@ -170,6 +170,9 @@ REFUSED = {
     "mark={nowhere: {kind: last}}": "the venue 'nowhere' is unknown",
     "marketing.uptake=50%": "an uptake of promotions where no book is promoted",
     "leverage.loop_cap=2": "a loop_cap where no book is a loop",
+    "index={BTC@exchange: {clamp: 1%}}": "a clamp of 'BTC@exchange', whose index is its reference",
+    "index={USDe: {hard_anchor: true, futures: {redemption: 1, component_clamp: 1%}}}": "a"
+    " component_clamp of 'USDe', whose index",
     "scenario.depth_factor={USDT: 2}": "the depth of 'USDT', which has no order book there",
 }
 NO_LOOPS = (

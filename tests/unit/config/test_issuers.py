@@ -12,6 +12,7 @@ ISSUER = (
     "scenario.assets.USDe={kind: pegged, anchor: USDT, issuer: {supply: 1.44bn, backing: 101%,"
     " reserve_share: 10%, run: {float_share: 30%, rate: 2, tolerance: 1%}}}"
 )
+LOSS = "scenario.shocks.backing=[{kind: scheduled, asset: USDe, share: 10%, start: 5m}]"
 HEDGES = [
     f"scenario.books.hedge_{venue}={{kind: hedged, venue: {venue}, asset: BTC, issuer: USDe,"
     f" open_interest: {size}, leverage: 1}}"
@@ -21,7 +22,7 @@ BTC = "scenario.venues.{}.collateral.BTC={{haircut: 0}}"
 
 
 def built(*changes):
-    return build(load_config(SMOKE, [ISSUER, *changes]))
+    return build(load_config(SMOKE, [ISSUER, LOSS, *changes]))
 
 
 def test_an_issuer_becomes_units_and_its_reserve_a_pace():
