@@ -272,8 +272,8 @@ def test_paths_that_inherit_nothing_are_the_plain_ones_also_in_a_broken_tile():
     built = build(small())
     simulator = Simulator(built)
     plain = simulator.simulate(range(2), range(8, 21))
-    ids = np.zeros((5, 13), np.uint32)
-    spread = np.zeros((5, 13))
+    ids = np.zeros((64, 13), np.uint32)
+    spread = np.zeros((64, 13))
     ids[0], spread[0] = range(8, 21), 1
     found = simulator.simulate(range(2), range(13), Lineage(ids, spread))
     assert set(found) == set(plain)

@@ -43,6 +43,16 @@ IN_UNITS = (
     "results.variables=[liquidated_notional, bad_debt, trough_price, equity_lost, outage_start]",
 )
 PATHS = 96
+# In six replicates of splitting, each a unit.
+IN_REPLICATES = (
+    *IN_UNITS,
+    "sampling.kind=splitting",
+    "sampling.variable=liquidated_notional",
+    "sampling.levels=2",
+    "sampling.share=50%",
+    "sampling.paths_per_level=8",
+    "engine.unit_paths=24",
+)
 
 
 def with_path() -> dict[str, str]:
@@ -90,15 +100,20 @@ def test_a_run_killed_twice_and_resumed_has_the_same_files(tmp_path):
     assert os.listdir(run_dir / "claims") == []
 
 
-def test_the_engine_killed_twice_and_resumed_gives_the_same_files(tmp_path):
-    config = load_config(SMOKE, IN_UNITS, paths=PATHS)
+@pytest.mark.parametrize(
+    ("overrides", "paths", "kills"), [(IN_UNITS, PATHS, (2, 5)), (IN_REPLICATES, 144, (1, 3))]
+)
+def test_the_engine_killed_twice_and_resumed_gives_the_same_files(
+    tmp_path, overrides, paths, kills
+):
+    config = load_config(SMOKE, overrides, paths=paths)
     expected = run(config, tmp_path / "whole", workers=0, progress=False).path
     out = tmp_path / "killed"
-    words = ["run", SMOKE, "--paths", PATHS, "--workers", 0, "--out", out]
-    for value in IN_UNITS:
+    words = ["run", SMOKE, "--paths", paths, "--workers", 0, "--out", out]
+    for value in overrides:
         words += ["--set", value]
     seen = 0
-    for count in (2, 5):
+    for count in kills:
         command = [sys.executable, "-m", "deleverage", *map(str, words)]
         driver = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=with_path()
@@ -108,7 +123,7 @@ def test_the_engine_killed_twice_and_resumed_gives_the_same_files(tmp_path):
         driver.communicate()
         assert driver.returncode == -signal.SIGKILL
         (run_dir,) = out.glob("smoke-*")
-        assert seen < status(run_dir).done < 12
+        assert seen < status(run_dir).done < status(run_dir).units
         seen = status(run_dir).done
     resumed = run(config, out, workers=0, resume=True, progress=False)
     assert resumed.path == run_dir

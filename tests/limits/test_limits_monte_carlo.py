@@ -81,6 +81,12 @@ SCHEMES = {
         "sampling.shift=3.5",
         "sampling.plain_share=0",
     ),
+    "splitting": (
+        "sampling.kind=splitting",
+        "sampling.variable=severity",
+        "sampling.levels=3",
+        "engine.tile_paths=32",
+    ),
 }
 
 
@@ -93,7 +99,7 @@ def severe_loss(mean, deviation=0.04):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_rare_severity_under_every_kind_of_sampling(limit, scheme):
-    rare = "importance" in scheme
+    rare = "importance" in scheme or scheme == "splitting"
     # the others need a loss that comes: 2% of paths
     more = () if rare else ("scenario.shocks.macro.severity.mean=8.04%",)
     ds = limit("rare_severity", *SCHEMES[scheme], *more)
@@ -106,11 +112,38 @@ def test_a_rare_severity_under_every_kind_of_sampling(limit, scheme):
         assert_within(float(found.estimate[0]), float(found.standard_error[0]), truth)
     crude = expected[0] * (1 - expected[0]) / ds.sizes["path"]
     ratio = crude / float(chance.standard_error[0]) ** 2
-    least = {"plain": 0.8, "antithetic": 0.8, "stratified": 30, "sobol": 30}
+    least = {"plain": 0.8, "antithetic": 0.8, "stratified": 30, "sobol": 30, "splitting": 5}
     assert ratio > least.get(scheme, 300), ratio
     if rare:
         weights = np.exp(ds.log_weight.values.astype(float))
-        assert weights.max() <= (10.01 if scheme == "importance" else np.inf)
+        most = {"importance": 10.01, "splitting": 4.0001}
+        assert weights.max() <= most.get(scheme, np.inf)
+
+
+def test_a_far_barrier_by_splitting(limit):
+    ds = limit("rare_passage")
+    trough = ds.trough_price.isel(market=0, policy=0)
+    for barrier, expected in ((0.65, 9.519090e-5), (0.6, 3.813442e-6)):
+        assert far_passage(barrier) == pytest.approx(expected, rel=1e-6)
+        found = tail.probability(trough, below=barrier)
+        assert_within(float(found.estimate), float(found.standard_error), expected)
+        crude = expected * (1 - expected) / ds.sizes["path"]
+        assert crude / float(found.standard_error) ** 2 > 4
+
+
+def far_passage(barrier, steps=50, volatility=0.8, years=1 / 52):
+    """Chance that a martingale of 1 is below the barrier at some step, by recursion over steps."""
+    deviation = volatility * (years / steps) ** 0.5
+    mean, low = -(deviation**2) / 2, np.log(barrier)
+    nodes, weights = np.polynomial.legendre.leggauss(1000)
+    width = 6 * volatility * years**0.5 - low
+    x, weights = low + width * (nodes + 1) / 2, weights * width / 2
+    step = norm.pdf(x[:, None] - x, mean, deviation) * weights
+    alive, fallen = norm.pdf(x, mean, deviation), norm.cdf(low, mean, deviation)
+    for _ in range(steps - 1):
+        fallen += np.sum(weights * alive * norm.cdf(low - x, mean, deviation))
+        alive = step @ alive
+    return fallen
 
 
 def test_a_passage_under_sobol_points_and_pairs(limit):

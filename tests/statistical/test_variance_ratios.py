@@ -19,7 +19,9 @@ from deleverage.world import Sampling
 
 ERRORS = 4
 PATHS = 2**19
-OCT10 = Path(__file__).parents[2] / "configs" / "oct10.yaml"
+REPLICATES = 64
+CONFIGS = Path(__file__).parents[2] / "configs"
+OCT10, RARE_SEVERITY = CONFIGS / "oct10.yaml", CONFIGS / "limits" / "rare_severity.yaml"
 
 
 def chance(kind, p):
@@ -65,6 +67,35 @@ def test_weights_reach_what_is_rare(p):
     expected = p * (1 - p) / (second - p**2)
     assert ratio(p, error) == pytest.approx(expected, rel=0.03)
     print(f"importance   p {p:g} variance ratio {ratio(p, error):.4g}")
+
+
+@pytest.mark.parametrize("power", [3, 4, 5, 6])
+def test_populations_reach_what_is_rare_in_steps_of_ten(power):
+    p, paths = 10.0**-power, 320
+    overrides = (
+        "sampling.kind=splitting",
+        "sampling.variable=severity",
+        f"sampling.levels={power - 1}",
+        f"sampling.paths_per_level={paths}",
+        "engine.tile_paths=32",
+    )
+    config = load_config(RARE_SEVERITY, overrides, REPLICATES * paths * power)
+    ds = simulate(config)
+    found = tail.probability(severity(ds), above=0.02 + 0.04 * float(norm.isf(p)))
+    estimate, error = float(found.estimate), float(found.standard_error)
+    assert abs(estimate - p) < ERRORS * error
+    gain = ratio(p, error, ds.sizes["path"])
+    # of independent paths in each population: 9 / paths a level in relative variance
+    ideal = (1 - p) / p / (9 * power**2)
+    assert 0.1 * ideal < gain < 1.5 * ideal
+    print(f"splitting    p {p:g} variance ratio {gain:.3g}")
+
+
+def severity(ds):
+    """The severity as an outcome, with the weights and blocks of its paths."""
+    return ds.severity.reset_coords(drop=True).assign_coords(
+        log_weight=ds.log_weight, draw_block=ds.draw_block
+    )
 
 
 def test_strata_are_worth_little_beyond_them():

@@ -62,7 +62,8 @@ def runs(first: Any, second: Any, level: float = 0.95) -> list[Row]:
         fewer than ten points beyond their level are marked `thin` and not judged.
 
     Raises:
-        ConfigError: The runs share no policy, or one seed under two kinds of sampling.
+        ConfigError: The runs share no policy, or one seed under two kinds of sampling or levels of
+            splitting.
     """
     one, other = first.outcomes, second.outcomes
     shared = [label for label in labels(one, "policy") if label in labels(other, "policy")]
@@ -80,6 +81,11 @@ def runs(first: Any, second: Any, level: float = 0.95) -> list[Row]:
             f"{first.path} and {second.path} have one seed but are sampled as {schemes[0]} and "
             f"{schemes[1]}, so their paths are neither paired nor independent; run one of them "
             "with another seed."
+        )
+    if paired and first.plan.splitting != second.plan.splitting:
+        raise ConfigError(
+            f"{first.path} and {second.path} have one seed but are split at other levels, so their "
+            "paths are neither paired nor independent; run one of them with another seed."
         )
     return compare(one, other, paired=paired, level=level)
 

@@ -10,7 +10,7 @@ import numpy as np
 from deleverage.config.models import Config
 from deleverage.config.names import Names
 from deleverage.config.replay import log_series
-from deleverage.config.sampling import ImportanceSampling, PlainSampling
+from deleverage.config.sampling import ImportanceSampling
 from deleverage.config.scenario import Pegged, Risk
 from deleverage.config.shocks import (
     FixedSeverity,
@@ -102,7 +102,8 @@ def _sampling(config: Config) -> Sampling | None:
     sampling = config.sampling
     if isinstance(sampling, ImportanceSampling):
         return Sampling(sampling.kind, np.float64(sampling.shift), np.float64(sampling.plain_share))
-    return None if isinstance(sampling, PlainSampling) else Sampling(sampling.kind)
+    # splitting draws plain paths and lets others inherit from them
+    return None if sampling.kind in ("plain", "splitting") else Sampling(sampling.kind)
 
 
 def _loss(names: Names, layout: Layout, loss: Loss) -> BackingLoss:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deleverage.config.base import Model
 from deleverage.config.paths import AdaptivePaths
-from deleverage.config.quantities import quantity
+from deleverage.config.quantities import conflict, quantity, whole
 
 if TYPE_CHECKING:
     from deleverage.config.models import Config
 
 BLOCKS = {"plain": 1, "antithetic": 2, "stratified": 1024, "sobol": 1024, "importance": 1}
-"""Paths that are drawn together, by kind; blocks are independent of each other."""
+"""Paths that are drawn together, by kind; blocks are independent of each other. Those of splitting
+follow from its levels, see `SplittingSampling.block`."""
 
 LEAST_BLOCKS = 2
 """Fewer blocks of paths have no error."""
@@ -69,10 +70,81 @@ class ImportanceSampling(Model):
     plain_share: PlainShare = 0.1  # of paths without the shift, which bounds weights by its inverse
 
 
+SplitShare = Annotated[
+    float,
+    quantity({"": 1.0, "%": 1e-2}, "a share in [1%, 50%]", "write 10%", low=0.01, high=0.5),
+]
+
+
+class SplittingSampling(Model):
+    """Populations of paths ever further into one tail of an outcome (multilevel splitting).
+
+    Attributes:
+        variable: The outcome, or `severity`.
+        selection: Labels of its further dimensions; those that none fixes are summed.
+        tail: Which side is rare.
+        policy: Under which the outcome is looked at.
+        levels: Thresholds, and so populations beside the plain one.
+        share: Of a population that is to lie beyond the next threshold.
+        paths_per_level: Paths of a population.
+    """
+
+    kind: Literal["splitting"]
+    variable: str
+    selection: dict[str, str | float] = Field(default_factory=dict)
+    tail: Literal["upper", "lower"] = "upper"
+    policy: str = "baseline"
+    levels: Annotated[int, whole("a number of levels", low=1, high=12)]
+    share: SplitShare = 0.1
+    paths_per_level: Annotated[int, whole("a number of paths", low=4, high=2**20)] = 320
+
+    @model_validator(mode="after")
+    def _whole(self) -> SplittingSampling:
+        if abs(self.moves * self.share - 1) > 1e-9:
+            raise conflict(
+                f"a share of {self.share:g}",
+                "one over a whole number, as each path beyond a threshold is moved so many times",
+                f"write share: {1 / self.moves:g}",
+            )
+        if self.paths_per_level % self.moves or self.chains < 2:
+            nearest = max(-(-self.paths_per_level // self.moves), 2) * self.moves
+            raise conflict(
+                f"{self.paths_per_level} paths_per_level of which {self.share:g} are to lie beyond",
+                f"a multiple of {self.moves}, at least {2 * self.moves}",
+                f"write paths_per_level: {nearest}",
+            )
+        return self
+
+    @property
+    def moves(self) -> int:
+        """How many times each parent moves."""
+        return round(1 / self.share)
+
+    @property
+    def chains(self) -> int:
+        """Parents of a population."""
+        return self.paths_per_level // self.moves
+
+    @property
+    def block(self) -> int:
+        """Paths of all populations together: a replicate."""
+        return self.paths_per_level * (self.levels + 1)
+
+
 Sampling = Annotated[
-    PlainSampling | AntitheticSampling | StratifiedSampling | SobolSampling | ImportanceSampling,
+    PlainSampling
+    | AntitheticSampling
+    | StratifiedSampling
+    | SobolSampling
+    | ImportanceSampling
+    | SplittingSampling,
     Field(discriminator="kind"),
 ]
+
+
+def block_of(sampling: Any) -> int:
+    """Paths that are drawn together."""
+    return sampling.block if sampling.kind == "splitting" else BLOCKS[sampling.kind]
 
 
 def check_sampling(config: Config) -> None:
@@ -98,7 +170,14 @@ def check_sampling(config: Config) -> None:
             "tell their blocks apart",
             "leave the timeline out, or write `sampling: {kind: plain}`",
         )
-    if BLOCKS[sampling.kind] > 1 and config.search is not None:
+    if sampling.kind == "splitting" and sampling.policy not in config.entries:
+        refuse(
+            ("sampling", "policy"),
+            f"the policy '{sampling.policy}' is unknown",
+            ", ".join(config.entries),
+            "name the one under which the outcome is to be rare",
+        )
+    if block_of(sampling) > 1 and config.search is not None:
         refuse(
             ("sampling", "kind"),
             f"a search under {sampling.kind} sampling",
@@ -115,7 +194,7 @@ def require_blocks(config: Config) -> None:
         ConfigError: It is.
     """
     sampling, paths = config.sampling, config.paths
-    block = BLOCKS[sampling.kind]
+    block = block_of(sampling)
     if block == 1:
         return
     if isinstance(paths, AdaptivePaths):

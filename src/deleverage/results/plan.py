@@ -64,6 +64,8 @@ class Plan:
         metadata: crc32c of the metadata of each stored array.
         timeline: Times in minutes, and the edges of the bins of each histogram by its name; empty
             where there is no timeline.
+        splitting: Thresholds of the levels, and how far paths move beyond each, as a pilot found
+            them; empty under any other sampling.
         stopping: The rule for the number of paths, and what was found where it ended the run;
             empty where the number is given.
     """
@@ -85,6 +87,7 @@ class Plan:
     metadata: dict[str, int | None] = field(default_factory=dict)
     timeline: dict[str, list[float]] = field(default_factory=dict)
     stopping: dict[str, Any] = field(default_factory=dict)
+    splitting: dict[str, list[float]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -97,6 +100,9 @@ class Plan:
         """Paths that are drawn together; 1 where each is drawn by itself."""
         from deleverage.config.sampling import BLOCKS
 
+        if self.sampling == "splitting":
+            given = self.identity["sampling"]
+            return given["paths_per_level"] * (given["levels"] + 1)
         return BLOCKS[self.sampling]
 
     @property

@@ -153,6 +153,7 @@ def _attributes(plan: Plan, config_yaml: str, levers: Iterable[str]) -> dict[str
         # How xarray learns which arrays besides the dimensions are coordinates.
         "coordinates": " ".join([*coordinates, *levers]),
         **({"stopping": plan.stopping} if plan.stopping else {}),
+        **({"splitting": plan.splitting} if plan.splitting else {}),
         "complete": False,
     }
 

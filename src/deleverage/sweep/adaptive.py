@@ -28,6 +28,7 @@ from deleverage.results.opening import open_run
 from deleverage.results.plan import Plan, load_plan
 from deleverage.results.schema import VARIABLES
 from deleverage.results.template import write_template
+from deleverage.sweep.response import check_selection
 from deleverage.sweep.worker import Prepared
 
 if TYPE_CHECKING:
@@ -82,16 +83,7 @@ def check_rule(config: Config, plan: Plan) -> None:
             ", ".join(stored),
             "name one of them, or add it to results.variables",
         )
-    dims = [dim for dim in VARIABLES[until.variable].dims if dim not in ("policy", "path")]
-    for dim, label in until.selection.items():
-        allowed = [str(one) for one in plan.labels[dim]] if dim in dims else dims
-        if dim not in dims or str(label) not in allowed:
-            config.source.refuse(
-                (*key, "selection", dim),
-                f"{until.variable} has no {dim} {label!r}",
-                ", ".join(allowed) or "no selection",
-                "choose one of them, or leave it out to sum over all",
-            )
+    check_selection(config, key, VARIABLES[until.variable], until.selection, plan.labels)
     for number, label in enumerate(() if until.policies == "all" else until.policies):
         if label not in plan.policies:
             config.source.refuse(

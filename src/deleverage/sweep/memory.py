@@ -13,6 +13,7 @@ from deleverage.results.schema import DIMENSIONS, DRAW_BLOCK, STATUS_FLAGS, VARI
 from deleverage.results.template import draw_blocks
 from deleverage.sweep.adaptive import require_number
 from deleverage.sweep.execute import worker_count
+from deleverage.sweep.levels import simulator_of, with_levels
 from deleverage.sweep.plan import plan_run
 from deleverage.sweep.worker import ENGINE, Factory, Simulator, resolve
 
@@ -43,6 +44,7 @@ def simulate(
 
     Raises:
         ConfigError: The config has a rule in place of a number of paths.
+        RunError: An outcome has fewer levels than splitting is to have.
     """
     import xarray as xr
 
@@ -54,7 +56,8 @@ def simulate(
     require_number(config)
     prepared = resolve(simulator_factory)(config)
     plan = plan_run(config, prepared.built, prepared.simulator.fingerprint())
-    arrays = _simulated(plan, prepared.simulator)
+    plan = with_levels(plan, prepared)
+    arrays = _simulated(plan, simulator_of(plan, prepared))
     given = prepared.built.policy_variables
     for name in plan.variables:
         if not VARIABLES[name].by_path:
@@ -81,6 +84,7 @@ def simulate(
         values = np.array(part.values, dtype=np.str_)
         coords[part.name] = (part.dim, values, {"long_name": part.long_name})
     attrs = {"title": plan.name, "seed": plan.seed, "sampling": plan.sampling}
+    attrs |= {"splitting": plan.splitting} if plan.splitting else {}
     return xr.Dataset(data, coords=coords, attrs=attrs)
 
 

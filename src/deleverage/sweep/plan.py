@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deleverage.config.sampling import require_blocks
+from deleverage.config.sampling import block_of, require_blocks
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.plan import Plan
 from deleverage.results.schema import (
@@ -26,6 +26,7 @@ from deleverage.results.schema import (
 )
 from deleverage.results.store import MAX_CHUNK_BYTES, assert_aligned
 from deleverage.sweep.adaptive import check_rule, continued, next_checkpoint, rule
+from deleverage.sweep.response import response_of
 
 if TYPE_CHECKING:
     from deleverage.config import Built, Config
@@ -50,8 +51,8 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
         fingerprint: What fixes the bytes, of the simulator that will run.
 
     Raises:
-        ConfigError: A selected variable or market does not exist, or `engine.unit_paths` does not
-            fit.
+        ConfigError: A selected variable or market does not exist, `engine.unit_paths` does not
+            fit, or paths cannot be split on what `sampling` names.
         RunError: A unit would not own whole chunks.
     """
     if config.search is not None:
@@ -86,6 +87,8 @@ def plan_run(config: Config, built: Built, fingerprint: Mapping[str, Any]) -> Pl
         stopping=rule(config),
     )
     check_rule(config, plan)
+    if config.sampling.kind == "splitting":
+        response_of(config, built.labels)
     assert_aligned(plan)
     return plan
 
@@ -126,7 +129,13 @@ def _hash(identity: Any) -> str:
 def _path_block(
     config: Config, tile: int, labels: Mapping[str, list[str]], variables: tuple[str, ...]
 ) -> int:
-    """Paths of a unit: whole tiles, few enough that no chunk exceeds its limit."""
+    """Paths of a unit: whole tiles, few enough that no chunk exceeds its limit.
+
+    Under splitting, whole replicates.
+    """
+    what = "engine.tile_paths"
+    if config.sampling.kind == "splitting":
+        tile, what = block_of(config.sampling), "the paths of a replicate"
     per_path = max(
         np.dtype(variable.dtype).itemsize
         * (POLICY_BLOCK if variable.by_policy else 1)
@@ -137,7 +146,7 @@ def _path_block(
     most = MAX_CHUNK_BYTES // max(per_path, 1) // tile * tile
     if most == 0:
         raise ConfigError(
-            f"engine.tile_paths: {tile} paths make chunks above {MAX_CHUNK_BYTES // 2**20} MiB "
+            f"{what}: {tile} paths make chunks above {MAX_CHUNK_BYTES // 2**20} MiB "
             f"({per_path} bytes a path); select fewer markets or variables in results."
         )
     given = config.engine.unit_paths
@@ -145,7 +154,7 @@ def _path_block(
         if given % tile or given > most:
             raise ConfigError(
                 f"engine.unit_paths: {given} came, but allowed are multiples of "
-                f"engine.tile_paths ({tile}) up to {most}."
+                f"{what} ({tile}) up to {most}."
             )
         return int(given)
     paths = config.most_paths
@@ -248,6 +257,7 @@ def continue_plan(old: Plan, new: Plan, run_dir: Path, *, complete: bool = False
         tile_paths=old.tile_paths,
         provenance=old.provenance,
         metadata=old.metadata,
+        splitting=old.splitting,
     )
     assert_aligned(grown)
     return grown

@@ -10,6 +10,7 @@ import numpy as np
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.plan import CONFIG_FILE
 from deleverage.results.schema import VARIABLES
+from deleverage.sweep.levels import simulator_of
 from deleverage.sweep.worker import engine
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Replayer:
                 "path would come out the same; replay it where it was made, or run it again."
             )
         self._run, self._built = run, prepared.built
-        self._simulator: Any = prepared.simulator
+        self._simulator: Any = simulator_of(run.plan, prepared)
 
     def replay(self, policy: str, path: int) -> xr.Dataset:
         """All steps of a path under a policy.

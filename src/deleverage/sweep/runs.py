@@ -16,6 +16,7 @@ from deleverage.results.plan import PLAN_FILE, STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, create_run, metadata_checksums, write_template
 from deleverage.sweep.adaptive import forget_partial, go_on
 from deleverage.sweep.execute import DEADLINE_SECONDS, RETRIES, execute, log_event
+from deleverage.sweep.levels import with_levels
 from deleverage.sweep.plan import continue_plan, grows, plan_run
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, resolve
 
@@ -86,7 +87,8 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
     Raises:
         ConfigError: The folder cannot be written, belongs to another config, or there is nothing
             to resume.
-        RunError: The run was begun on another backend, or another driver works in it.
+        RunError: The run was begun on another backend, another driver works in it, or an outcome
+            has fewer levels than splitting is to have.
     """
     if URL.match(str(out)):
         raise ConfigError(
@@ -101,6 +103,7 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
             raise ConfigError(
                 f"there is no run to resume at {run_dir}; leave `--resume` out to begin one."
             )
+        plan = with_levels(plan, prepared)
         made = create_run(
             run_dir,
             plan,
@@ -109,7 +112,9 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
             prepared.built.policy_coords,
         )
         if made is not None:
-            log_event(run_dir, "planned", units=len(plan.units), paths=plan.paths)
+            log_event(
+                run_dir, "planned", units=len(plan.units), paths=plan.paths, **plan.splitting
+            )
             return run_dir
     if not (run_dir / PLAN_FILE).exists():
         raise ConfigError(

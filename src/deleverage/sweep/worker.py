@@ -25,6 +25,7 @@ from deleverage.results.files import crc, replace_text
 from deleverage.results.markers import is_done, write_marker
 from deleverage.results.plan import CONFIG_FILE, PLAN_FILE, Plan, Unit, load_plan
 from deleverage.results.store import UnitWriter
+from deleverage.sweep.levels import simulator_of
 
 ENGINE = "deleverage.sweep.worker:engine"
 
@@ -86,7 +87,7 @@ class UnitRunner:
         """
         self.plan: Plan = load_plan(run_dir)
         self._run_dir = run_dir
-        self._simulator = prepared.simulator
+        self._simulator = simulator_of(self.plan, prepared)
         here = self._simulator.fingerprint()
         if here != self.plan.fingerprint or self._simulator.tile_paths != self.plan.tile_paths:
             raise RunError(

@@ -30,7 +30,9 @@ def dataset(rng, shift=0.0, policies=("baseline", "floor"), common=None, count=C
 
 
 def run(outcomes, seed=1, name="a", sampling=None):
-    plan = SimpleNamespace(seed=seed, identity={"sampling": sampling or {"kind": "plain"}})
+    plan = SimpleNamespace(
+        seed=seed, identity={"sampling": sampling or {"kind": "plain"}}, splitting={}
+    )
     return SimpleNamespace(outcomes=outcomes, plan=plan, path=f"runs/{name}")
 
 

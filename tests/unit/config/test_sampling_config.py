@@ -14,8 +14,11 @@ from deleverage.config.sampling import BLOCKS
 from deleverage.errors import ConfigError
 from deleverage.shocks import sampling as draws
 from deleverage.sweep.plan import plan_run
+from deleverage.sweep.response import response_of
 
 CONFIG = Path(__file__).parents[3] / "configs" / "limits" / "rare_severity.yaml"
+
+SPLIT = ["sampling.kind=splitting", "sampling.variable=severity", "sampling.levels=3"]
 
 
 def load(*overrides, paths=4096):
@@ -62,11 +65,66 @@ def test_blocks_are_those_of_the_draws():
             4096,
             "timeline under importance",
         ),
+        (SPLIT[:2], 4096, "levels"),
+        ([*SPLIT, "sampling.share=30%"], 2560, r"one over a whole number.*write share: 0\.33"),
+        ([*SPLIT, "sampling.paths_per_level=315"], 2520, "multiple of 10, at least 20.*320"),
+        ([*SPLIT, "sampling.share=60%"], 2560, r"share in \[1%, 50%\]"),
+        ([*SPLIT, "sampling.levels=0"], 2560, "number of levels"),
+        ([*SPLIT, "sampling.policy=floor"], 2560, "policy 'floor' is unknown.*baseline"),
+        (SPLIT, 2000, "2000 paths under splitting.*multiples of 1280, at least 2560.*write 2560"),
+        (SPLIT, 1280, "at least 2560"),
+        ([*SPLIT, "results.timeline=true"], 2560, "timeline under splitting"),
+        (
+            SPLIT,
+            "{at_most: 4096, until: {variable: bad_debt, measure: mean, relative_error: 5%}}",
+            "a rule for the number of paths under splitting",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(overrides, paths, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_config(CONFIG, [*overrides, f"paths={paths}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("sampling.variable=bad_dept", "nothing that paths could be split on.*bad_debt"),
+        ("sampling.variable=log_weight", "nothing that paths could be split on"),
+        ("sampling.variable=fund_size", "nothing that paths could be split on"),
+        ("sampling.selection={market: v/B/spot}", "no market 'v/B/spot'.*v/A/spot"),
+        ("sampling.selection={venue: v}", "trough_price has no venue 'v'.*market"),
+        ("engine.unit_paths=1920", r"multiples of the paths of a replicate \(1280\)"),
+    ],
+)
+def test_what_paths_cannot_be_split_on_is_refused_before_it_runs(override, sentence):
+    config = load(*SPLIT, "sampling.variable=trough_price", override, paths=3840)
+    with pytest.raises(ConfigError, match=sentence):
+        plan_run(config, build(config), {})
+
+
+def test_units_of_splitting_are_whole_replicates():
+    config = load(*SPLIT, paths=12800)
+    built = build(config)
+    plan = plan_run(config, built, {})
+    assert built.groups[0][0].sampling is None
+    assert (plan.sampling, plan.draw_block, plan.path_block) == ("splitting", 1280, 1280)
+    assert config.sampling.chains == 32
+    assert config.sampling.moves == 10
+
+
+def test_a_response_picks_a_label_or_sums_and_turns_its_low_side_up():
+    outcomes = {"trough_price": np.array([[[1, 2], [3, 4], [np.nan, 0]]], np.float32)}
+    labels = {"policy": ["baseline"], "market": ["v/A/spot", "v/A/perp"]}
+    chosen = "sampling.selection={market: v/A/perp}"
+    for more, expected in (
+        ((), [3, 7, -np.inf]),
+        ((chosen,), [2, 4, 0]),
+        ((chosen, "sampling.tail=lower"), [-2, -4, 0]),
+    ):
+        config = load(*SPLIT, "sampling.variable=trough_price", *more, paths=2560)
+        found = response_of(config, labels).of(outcomes, range(1))
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", ["stratified", "importance"])
