@@ -66,7 +66,7 @@ class Unlowered(NotImplementedError):
 class Evaluator(NamedTuple):
     """Evaluates on vectors of threads of one shape, `(buckets, paths)`."""
 
-    width: tuple[int, int]
+    width: tuple[int, ...]
 
     def evaluate(self, closed: Any, arguments: Sequence[Rows]) -> list[Rows]:
         """The outputs of a closed jaxpr as rows, from its inputs as rows."""
