@@ -14,7 +14,7 @@ from deleverage.config.check_indices import check_index_rule
 from deleverage.config.check_shocks import check_shocks
 from deleverage.config.effects import check_effects
 from deleverage.config.haircuts import check_haircuts
-from deleverage.config.idle import check_idle
+from deleverage.config.idle import check_idle, check_idle_override
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
@@ -72,6 +72,8 @@ class Checker:
                 self._override(label, (*key, "leverage", "margin"))
             if not self.config.is_combination(label):
                 check_effects(self.config.under(label), self.names, entry, key)
+                if entry.scenario.parts:
+                    check_idle_override(self.config.under(label), self.names, entry)
         if self.config.search is not None:
             self._search(self.config.search)
         else:

@@ -8,6 +8,7 @@ from deleverage.config.names import IndexKey, Names
 from deleverage.config.quantities import NEVER
 from deleverage.config.resolve import index_under
 from deleverage.config.rules import PRODUCTS, IndexRule, IndexTerms
+from deleverage.config.scenario import Scenario
 from deleverage.config.setting import Setting, Suspect
 
 CLAMPS = ("clamp", "component_clamp")
@@ -15,9 +16,9 @@ IDLE = "whose index is its reference or has none"
 ALLOWED = "it around the prices of other venues' books, where the index has more than these"
 
 
-def idle_indices(names: Names) -> Iterator[Suspect]:
+def idle_indices(scenario: Scenario, names: Names) -> Iterator[Suspect]:
     """What a scenario writes of its indices, and what it hangs on."""
-    for name, venue in names.config.scenario.venues.items():
+    for name, venue in scenario.venues.items():
         for asset, rule in venue.index.items():
             for product, terms in terms_of(rule).items():
                 for field in CLAMPS:

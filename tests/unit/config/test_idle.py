@@ -302,6 +302,38 @@ def test_it_is_not_where_something_hangs_on_it(case):
     load_config(SMOKE, [*texts, *cure])
 
 
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        (
+            "{venues: {others: {top_up: {warn: 2}}}}",
+            "x.scenario.venues.others.top_up.warn: a warn of top-ups on 'others' without a rate",
+        ),
+        ("{venues: {others: {liquidation: {target: 2}}}}", "a target on 'others' where nothing"),
+        (
+            "{assets: {BTC: {arbitrage: null}, USDe: {arbitrage: null, redemption_capacity: 0}},"
+            " shocks: {congestions: [{kind: scheduled, start: 0m, length: 1m, left: 0}]}}",
+            "x.scenario.shocks.congestions: a congestion where nothing",
+        ),
+    ],
+)
+def test_what_an_override_writes_itself_must_change_something(override, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(SMOKE, [f"policies.x.scenario={override}"])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "{shocks: {macro: {loadings: null}}}",  # which leaves a duration idle
+        "{venues: {exchange: {top_up: {rate: 0}}}}",
+        "{venues: {others: {liquidation: {kind: target, target: 2}}}}",
+    ],
+)
+def test_what_an_override_leaves_idle_of_the_scenario_may_stay(override):
+    load_config(SMOKE, [f"policies.x.scenario={override}"])
+
+
 def test_what_a_config_writes_out_can_be_read_though_much_of_it_is_off(tmp_path):
     config = load_config(SMOKE, [NO_SHOCKS, *NO_TOP_UPS])
     (tmp_path / "config.yaml").write_text(config.resolved_yaml())
