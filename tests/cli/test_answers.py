@@ -6,36 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from small_runs import SMALL, SMOKE, as_options, with_causes
 
 import deleverage as dl
 from deleverage import cli
 from deleverage.errors import RunError
 from deleverage.sweep.replay import Replayer
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-CAUSES = """\
-  baseline: {}
-attribution:
-  causes:
-    outage: {scenario: {shocks: {outages: []}}}
-    own_book: {index: {USDe: {redemption: 100%, floor: 97%}}}
-  measures:
-    - {variable: liquidated_notional}
-    - variable: trough_price
-      measure: probability
-      below: 0.9
-      selection: {market: exchange/USDe/spot}
-"""
-SMALL = ("--paths", "64", "--set", "time.steps=6", "--set", "engine.tile_paths=16")
+SETTINGS = ("--paths", "64", *as_options(SMALL))
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
     """A small world with two causes."""
-    text = SMOKE.read_text()
-    file = tmp_path_factory.mktemp("config") / "causes.yaml"
-    file.write_text(text[: text.index("  baseline: {}")] + CAUSES)
-    return file
+    return with_causes(tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +27,7 @@ def made(config, tmp_path_factory) -> Path:
     """Its finished run."""
     out = tmp_path_factory.mktemp("runs")
     with pytest.raises(SystemExit) as end:
-        cli.main(["run", str(config), *SMALL, "--workers", "0", "--out", str(out)])
+        cli.main(["run", str(config), *SETTINGS, "--workers", "0", "--out", str(out)])
     assert not end.value.code
     (run,) = out.iterdir()
     return run
@@ -58,7 +42,7 @@ def test_attribute_gives_rows_that_add_up(call, made):
     assert {"variable", "measure", "cause", "share", "standard_error", "total"} <= set(rows[0])
     assert sum(row["share"] for row in rows) == pytest.approx(rows[0]["total"], abs=1e-9)
     assert rows[0]["variable"] == "liquidated_notional"
-    assert len(found["interactions"]) == 2
+    assert len(found["interactions"]) == 3  # a pair of causes a measure
     chances = found["causation"]
     assert [row["cause"] for row in chances] == ["outage", "own_book"]
     assert chances[0]["variable"] == "trough_price[exchange/USDe/spot]"
@@ -75,7 +59,7 @@ def test_attribute_prints_a_table_a_measure_and_draws_it(call, made, tmp_path):
 
 
 def test_attribute_of_a_config_continues_its_run(call, config, made):
-    words = ("attribute", config, *SMALL, "--workers", "0", "--out", made.parent, "--json")
+    words = ("attribute", config, *SETTINGS, "--workers", "0", "--out", made.parent, "--json")
     code, out, _ = call(*words)
     assert code == 0
     assert json.loads(out)["run"] == str(made)
@@ -125,7 +109,7 @@ def test_replay_writes_out_the_stored_path(call, made, tmp_path):
     assert "the first to fail" in out
     path = xr.open_zarr(tmp_path / f"own_book-{number}.zarr", consolidated=False)
     stored = of_policy.isel(path=number)
-    assert path.sizes["time"] == 6
+    assert path.sizes["time"] == 12
     lowest = path.closing_price.min("time")
     assert lowest.values.tobytes() == stored.trough_price.values.tobytes()
     assert path.outcome_bad_debt.values.tobytes() == stored.bad_debt.values.tobytes()

@@ -5,30 +5,26 @@ import math
 from pathlib import Path
 
 import pytest
-from small_runs import SMALL, SMOKE
+from small_runs import SMALL, SMOKE, as_options, with_search
 
 from deleverage import cli
 from deleverage.results import open_run
 
-SEARCH = """
-search:
-  levers:
-    leverage.cap: [2, 20]
-    liquidation.by_venue.exchange.pace: [5%, 50%]
-  risk: {variable: liquidated_notional, measure: expected_shortfall, q: 90%}
-  costs: [open_interest_forgone]
-  budget: {policies: 15, paths: 64}
-  sweep: 8
-"""
-SETTINGS = [word for value in SMALL for word in ("--set", value)]
+SETTINGS = as_options(
+    [
+        *SMALL,
+        "search.risk.variable=liquidated_notional",
+        "search.risk.q=90%",
+        "search.budget.policies=15",
+    ]
+)
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     """The command line of a search that is done."""
     folder = tmp_path_factory.mktemp("search")
-    file = folder / "small.yaml"
-    file.write_text(SMOKE.read_text() + SEARCH)
+    file = with_search(folder)
     words = ["search", file, *SETTINGS, "--paths", 96, "--workers", 0, "--out", folder / "runs"]
     with pytest.raises(SystemExit) as end:
         cli.main([str(word) for word in words])

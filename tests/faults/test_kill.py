@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from fake_engine import FACTORY, FakeConfig
-from small_runs import SMALL, SMOKE, stored
+from small_runs import SMALL, SMOKE, as_options, stored, with_causes
 
 from deleverage.config import load_config
 from deleverage.errors import RunError
@@ -132,25 +132,9 @@ def test_the_engine_killed_twice_and_resumed_gives_the_same_files(
     assert stored(run_dir) == stored(expected)
 
 
-CAUSES = """
-  baseline: {}
-attribution:
-  causes:
-    outage: {scenario: {shocks: {outages: []}}}
-    own_book: {index: {USDe: {redemption: 100%, floor: 97%}}}
-  measures:
-    - {variable: liquidated_notional}
-    - {variable: bad_debt, measure: expected_shortfall, q: 90%}
-"""
-
-
 def test_an_attribution_that_was_killed_ends_at_the_same_answer(tmp_path):
-    text = SMOKE.read_text()
-    file = tmp_path / "causes.yaml"
-    file.write_text(text[: text.index("\n  baseline: {}")] + CAUSES)
-    words = ["attribute", file, "--paths", PATHS, "--workers", 0, "--json"]
-    for value in IN_UNITS:
-        words += ["--set", value]
+    words = ["attribute", with_causes(tmp_path), "--paths", PATHS, "--workers", 0, "--json"]
+    words += as_options(IN_UNITS)
 
     def begin(out: Path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "deleverage", *map(str, [*words, "--out", out])]

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from small_runs import with_causes
 
 from deleverage.config import build, load_config
 from deleverage.config.attribution import coalition_label
 from deleverage.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-SMOKE = (CONFIGS / "smoke.yaml").read_text()
 CAUSES = """\
   baseline: {collateral: {USDe: {haircut: 20%}}}
 attribution:
@@ -23,11 +23,8 @@ attribution:
 
 
 def written(tmp_path, old="", new=""):
-    text = SMOKE[: SMOKE.index("  baseline: {}")] + CAUSES
-    assert old in text
-    file = tmp_path / "config.yaml"
-    file.write_text(text.replace(old, new, 1) if old else text)
-    return file
+    assert old in CAUSES
+    return with_causes(tmp_path, CAUSES.replace(old, new, 1) if old else CAUSES)
 
 
 def test_every_combination_is_an_entry_of_the_policy_axis(tmp_path):

@@ -1,31 +1,16 @@
 """A search in a config: what it becomes, and what is refused."""
 
-from pathlib import Path
-
 import pytest
+from small_runs import SEARCH, SMOKE, with_search
 
 from deleverage.config import load_config
 from deleverage.errors import ConfigError
 
-CONFIGS = Path(__file__).parents[3] / "configs"
-SEARCH = """
-search:
-  levers:
-    leverage.cap: [2, 20]
-    liquidation.by_venue.exchange.pace: [5%, 50%]
-  risk: {variable: bad_debt, measure: expected_shortfall, q: 99%}
-  costs: [open_interest_forgone]
-  budget: {policies: 24, paths: 64}
-  sweep: 8
-"""
-
 
 def written(tmp_path, old="", new="", also=""):
     assert old in SEARCH
-    file = tmp_path / "config.yaml"
     search = SEARCH.replace(old, new, 1) if old else SEARCH
-    file.write_text((CONFIGS / "smoke.yaml").read_text() + search + also)
-    return file
+    return with_search(tmp_path, search + also)
 
 
 def test_points_become_policies_of_a_plain_run(tmp_path):
@@ -58,7 +43,7 @@ def test_levers_are_written_at_the_share_of_their_range(tmp_path):
 
 def test_a_search_changes_nothing_of_what_a_run_stands_for(tmp_path):
     assert (
-        load_config(written(tmp_path)).identity() == load_config(CONFIGS / "smoke.yaml").identity()
+        load_config(written(tmp_path)).identity() == load_config(SMOKE).identity()
     )
 
 
@@ -82,7 +67,7 @@ def test_a_search_changes_nothing_of_what_a_run_stands_for(tmp_path):
 def test_a_wrong_search_is_refused_in_one_sentence(tmp_path, old, new, sentence):
     with pytest.raises(ConfigError, match=sentence) as error:
         load_config(written(tmp_path, old, new))
-    assert "config.yaml:" in str(error.value)
+    assert "search.yaml:" in str(error.value)
 
 
 def test_a_search_beside_a_sweep_is_refused(tmp_path):
