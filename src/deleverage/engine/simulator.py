@@ -132,7 +132,8 @@ class Simulator:
             if policy in lanes:
                 lane = lanes.index(policy)
                 watched = (lane, path - first)
-                outcomes, _, record, _ = self._tile(group, lanes, first, watched, lineage=lineage)
+                tile = self._start(group, lanes, first, watched, SEEDS - 1, lineage)
+                outcomes, _, record, _ = jax.device_get(tile)
                 mine = {name: values[..., lane, path - first] for name, values in outcomes.items()}
                 return mine, record
         count = sum(len(group.members) for group in self._groups)
@@ -188,9 +189,8 @@ class Simulator:
         rows = [lanes[lane] - policies.start for lane in wanted]
         counted: dict[str, np.ndarray] = {}
         for first in range(paths.start, paths.stop, self.tile_paths):
-            outcomes, coordinates, _, histograms = self._tile(
-                group, lanes, first, (0, 0), paths.stop, lineage
-            )
+            tile = self._start(group, lanes, first, (0, 0), paths.stop, lineage)
+            outcomes, coordinates, _, histograms = jax.device_get(tile)
             for name, values in histograms.items():
                 total = counted.setdefault(name, np.zeros(values.shape, np.int32))
                 np.add(total, values, out=total)
@@ -214,20 +214,6 @@ class Simulator:
             key = f"{TIMELINE}/{name}"
             block = blocks.setdefault(key, np.empty((len(policies), *part.shape[1:]), np.int64))
             block[rows] = part
-
-    def _tile(
-        self,
-        group: Group,
-        lanes: list[int],
-        first: int,
-        watched: tuple[int, int],
-        stop: int = SEEDS - 1,
-        lineage: Lineage | None = None,
-    ) -> tuple[dict[str, np.ndarray], ...]:
-        outcomes, coordinates, record, histograms = self._start(
-            group, lanes, first, watched, stop, lineage
-        )
-        return jax.device_get((outcomes, coordinates, record, histograms))
 
     def _start(
         self,
