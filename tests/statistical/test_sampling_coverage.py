@@ -16,6 +16,7 @@ from scipy.stats import norm
 from shock_worlds import macro, sample_draws, world
 
 from deleverage.analysis import tail
+from deleverage.analysis.measures import by_name
 from deleverage.config.sampling import BLOCKS
 from deleverage.world import Sampling
 
@@ -109,7 +110,7 @@ def coverage(found, value):
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_intervals_cover_and_errors_are_the_spread(drawn, measure):
-    what = tail.by_name(measure, **MEASURES[measure])
+    what = by_name(measure, **MEASURES[measure])
     found = measured(drawn, lambda x: tail.measure(x.sel(policy="b"), what))
     assert 0.93 <= coverage(found, truth(measure, 0.3, **MEASURES[measure])) <= 0.97
     squares = found.standard_error**2

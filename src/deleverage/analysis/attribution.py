@@ -26,8 +26,7 @@ from deleverage.analysis.batches import Batched, batched
 from deleverage.analysis.causation import necessary_and_sufficient
 from deleverage.analysis.coalitions import Game, game
 from deleverage.analysis.estimate import half_width, require_fraction
-from deleverage.analysis.measures import Measure, Tail
-from deleverage.analysis.tail import by_name
+from deleverage.analysis.measures import Measure, Tail, by_name
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,8 +16,7 @@ from deleverage.analysis.causation import probabilities
 from deleverage.analysis.coalitions import Game, of_dataset
 from deleverage.analysis.columns import with_error
 from deleverage.analysis.estimate import ThinTailWarning
-from deleverage.analysis.measures import Probability
-from deleverage.analysis.tail import by_name
+from deleverage.analysis.measures import Probability, by_name
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:

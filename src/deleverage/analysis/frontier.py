@@ -9,9 +9,8 @@ import numpy as np
 
 from deleverage.analysis.batches import batched
 from deleverage.analysis.estimate import half_width, require_fraction
-from deleverage.analysis.measures import Measure, Tail
+from deleverage.analysis.measures import Measure, Tail, by_name
 from deleverage.analysis.quantities import by_policy
-from deleverage.analysis.tail import by_name
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from deleverage.analysis.estimate import (
     Sample,
     degrees_of_freedom,
     from_normal,
-    half_width,
     require_fraction,
 )
+from deleverage.analysis.shares import as_if_plain, clopper_pearson
 from deleverage.errors import ConfigError
 
 Tail = Literal["upper", "lower"]
@@ -228,45 +228,32 @@ class Probability(Measure):
         return math.inf
 
 
-def as_if_plain(
-    value: float, standard_error: float, sample: Sample, level: float
-) -> tuple[float, float]:
-    """Interval of a share strictly between 0 and 1, weighted or in blocks.
+def by_name(
+    name: str | Measure,
+    q: float | None = None,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> Measure:
+    """The measure of this name; a measure is handed back.
 
-    It is that of as many plain paths as have this error, made fewer by what Student's interval is
-    wider than the normal one. A normal interval covers far too seldom where few paths were hit.
-
-    Source: Korn and Graubard 1998.
+    Raises:
+        ConfigError: The name is unknown or its argument is missing.
     """
-    normal, student = (
-        half_width(level, degrees) for degrees in (math.inf, degrees_of_freedom(sample.blocks))
+    if isinstance(name, Measure):
+        return name
+    if name == "mean":
+        return Mean()
+    if name == "probability":
+        return Probability(above, below)
+    if name == "quantile":
+        return Quantile(require_fraction("q", q))
+    if name == "expected_shortfall":
+        return ExpectedShortfall(require_fraction("q", q), tail)
+    raise ConfigError(
+        f"measure is {name!r}, but it must be one of mean, quantile, expected_shortfall, "
+        "probability."
     )
-    count = value * (1.0 - value) / standard_error**2 * (normal / student) ** 2
-    return clopper_pearson(value * count, count, level)
-
-
-def clopper_pearson(hits: float, count: float, level: float) -> tuple[float, float]:
-    """Exact two-sided interval of a binomial share; at 0 hits the upper end is its exact bound."""
-    from scipy.special import betaincinv
-
-    miss = (1.0 - level) / 2.0
-    lower = float(betaincinv(hits, count - hits + 1, miss)) if hits > 0 else 0.0
-    upper = float(betaincinv(hits + 1, count - hits, 1.0 - miss)) if hits < count else 1.0
-    return lower, upper
-
-
-def paired_shares(first: np.ndarray, second: np.ndarray, level: float) -> tuple[float, float]:
-    """Interval of a difference of paired shares, with half a path added to each cell.
-
-    Unlike the plain normal interval it has a width when no path differs (Agresti, Min 2005).
-    """
-    only_first = float(np.sum(first > second)) + 0.5
-    only_second = float(np.sum(second > first)) + 0.5
-    count = first.size + 2.0
-    centre = (only_first - only_second) / count
-    spread = (only_first + only_second - (only_first - only_second) ** 2 / count) / count**2
-    interval = from_normal(centre, math.sqrt(spread), level)
-    return max(interval.lower, -1.0), min(interval.upper, 1.0)
 
 
 def _tail_points(sample: Sample, q: float, tail: Tail) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from deleverage.analysis import tail
 from deleverage.analysis.estimate import ThinTailWarning
+from deleverage.analysis.measures import by_name
 from deleverage.analysis.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def judge(outcomes: xr.Dataset, until: Until) -> dict[str, Any]:
         `reached`, and of that policy `policy`, `estimate`, `standard_error` and `relative_error`;
         None for what is not a number.
     """
-    what = tail.by_name(until.measure, until.q, until.tail, until.above, until.below)
+    what = by_name(until.measure, until.q, until.tail, until.above, until.below)
     x = Quantity("", (until.variable,), what, until.selection).outcome(outcomes)
     labels = [str(label) for label in x["policy"].values]
     chosen = labels if until.policies == "all" else list(until.policies)

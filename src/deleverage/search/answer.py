@@ -11,8 +11,8 @@ import numpy as np
 from deleverage.analysis.batches import batched
 from deleverage.analysis.estimate import ThinTailWarning, half_width
 from deleverage.analysis.frontier import frontier
+from deleverage.analysis.measures import by_name
 from deleverage.analysis.quantities import by_policy
-from deleverage.analysis.tail import by_name
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy.stats import binom, norm
 
 from deleverage.analysis import order_statistics, tail
-from deleverage.analysis.measures import clopper_pearson
+from deleverage.analysis.shares import clopper_pearson
 from deleverage.errors import ConfigError, RunError
 
 DAMAGED = 17

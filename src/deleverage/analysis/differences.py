@@ -1,0 +1,112 @@
+"""One policy against another, or all against all, paired on common draws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from deleverage.analysis import ranking as ranks
+from deleverage.analysis.estimate import Estimate, Sample, require_fraction
+from deleverage.analysis.measures import Measure, Probability, Tail, by_name
+from deleverage.analysis.measuring import finish
+from deleverage.analysis.samples import gather, require_paths
+from deleverage.analysis.shares import paired_shares
+from deleverage.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def difference(
+    x: xr.DataArray,
+    policy_a: str,
+    policy_b: str,
+    measure: str | Measure = "expected_shortfall",
+    q: float | None = None,
+    level: float = 0.95,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> xr.Dataset:
+    """The measure under `policy_a` minus that under `policy_b`, paired path by path.
+
+    Both policies saw the same draws, so the error is that of the differenced influence functions;
+    what moves both alike cancels. A path missing under either is left out of both and counted;
+    `flagged` counts paths flagged under either.
+
+    Raises:
+        ConfigError: A policy or measure that is not there, or a level outside (0, 1).
+        RunError: There are fewer than two paths.
+    """
+    return paired(x, policy_a, policy_b, by_name(measure, q, tail, above, below), level)
+
+
+def paired(
+    x: xr.DataArray, policy_a: str, policy_b: str, what: Measure, level: float = 0.95
+) -> xr.Dataset:
+    """The paired difference of any measure of `deleverage.analysis.measures`; see `difference`."""
+    level = require_fraction("level", level)
+    require_paths(x)
+    first, second = (of_policy(x, label) for label in (policy_a, policy_b))
+    result = gather(first, second)
+    for place, one, other in result.pairs():
+        result.put(place, _paired(what, one, other, level), one.size)
+        result.note_support(min(what.support(one), what.support(other)))
+    name = f"difference of {what.name}"
+    method = "paired influence functions; normal interval"
+    if what.name == "probability":
+        method += " (plain paths: Agresti-Min)"
+    return finish(result, what, level, name, method).assign_attrs(
+        policies=f"{policy_a} - {policy_b}"
+    )
+
+
+def ranking(
+    x: xr.DataArray,
+    measure: str | Measure = "expected_shortfall",
+    q: float | None = None,
+    best: Literal["low", "high"] = "low",
+    level: float = 0.95,
+    tail: Tail = "upper",
+    above: float | None = None,
+    below: float | None = None,
+) -> xr.Dataset:
+    """Order the policies by a measure, with simultaneous intervals of all paired differences.
+
+    See `deleverage.analysis.ranking.ranking`: `rank` with `rank_lower` and `rank_upper` over
+    `policy`, and every `difference` over `policy` and `other`, by max-t.
+    """
+    return ranks.ranking(x, by_name(measure, q, tail, above, below), best, level)
+
+
+def _paired(what: Measure, one: Sample, other: Sample, level: float) -> Estimate:
+    value_a, terms_a = what.influence(one)
+    value_b, terms_b = what.influence(other)
+    with np.errstate(invalid="ignore"):
+        terms = terms_a - terms_b
+        value = value_a - value_b
+    result = one.normal(value, terms, level)
+    if isinstance(what, Probability) and one.is_plain:
+        lower, upper = paired_shares(terms_a, terms_b, level)
+        return result._replace(lower=lower, upper=upper)
+    return result
+
+
+def of_policy(x: xr.DataArray, label: str) -> xr.DataArray:
+    """The outcome under one policy.
+
+    Raises:
+        ConfigError: There is no such policy, or no labelled dimension `policy`.
+    """
+    if "policy" not in x.dims or "policy" not in x.coords:
+        raise ConfigError(
+            f"the array has the dimensions {tuple(x.dims)}, but a paired difference needs a "
+            "labelled dimension 'policy'."
+        )
+    labels = [str(name) for name in x["policy"].values]
+    if label not in labels:
+        raise ConfigError(
+            f"policy {label!r} is not in this dataset; its policies are {', '.join(labels)}."
+        )
+    return x.isel(policy=labels.index(label), drop=True)
