@@ -9,6 +9,7 @@ import time
 import warnings
 from pathlib import Path
 
+import fake_engine
 import numpy as np
 import pytest
 import xarray as xr
@@ -49,6 +50,17 @@ def test_a_run_holds_what_the_simulator_gave(tmp_path):
         "config.yaml", "plan.json", "results.zarr", "done", "claims", "failed", "log.jsonl",
     }  # fmt: skip
     assert os.listdir(opened.path / "claims") == []
+
+
+def test_a_world_without_pegs_is_run_and_verified_too(tmp_path, monkeypatch):
+    labels = fake_engine.labels_of
+    monkeypatch.setattr(fake_engine, "labels_of", lambda config: labels(config) | {"peg": []})
+    opened = go(few(), tmp_path)
+    assert opened.outcomes.depeg_minutes.sizes["peg"] == 0
+    assert opened.outcomes.bad_debt.notnull().all()
+    found = verify(opened.path)
+    assert found.ok
+    assert not any(key.startswith("depeg_minutes") for key in chunks(opened.path))
 
 
 def simulated(monkeypatch, spy, **changes):
