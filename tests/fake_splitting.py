@@ -33,17 +33,17 @@ class Normals:
 
     def __init__(self, cap: float = np.inf) -> None:
         self.cap = cap
-        self.ids: set[int] = set()
+        self.least_id = 2**32
 
     def fingerprint(self) -> dict[str, Any]:
         return {"backend": "fake"}
 
     def simulate(self, policies: range, paths: range, lineage: Lineage) -> dict[str, np.ndarray]:
         z = np.zeros((DIMENSIONS, len(paths)))
-        for ids, spread in zip(lineage.ids, lineage.spread, strict=True):
-            if spread.any():
-                self.ids |= set(ids[spread > 0].tolist())
-                z = np.sqrt(1 - spread**2) * z + spread * normals(ids)
+        self.least_id = min(self.least_id, int(lineage.ids[0].min()))
+        generations = int(np.count_nonzero(lineage.spread, axis=0).max())
+        for ids, spread in zip(lineage.ids[:generations], lineage.spread, strict=False):
+            z = np.sqrt(1 - spread**2) * z + spread * normals(ids)
         debt = np.stack([np.minimum(z[0] + p * z[1], self.cap) for p in policies])
         return {
             "bad_debt": debt,
