@@ -166,9 +166,9 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     original = program.run_paths
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         seen.append(1)
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(program, "run_paths", counted)
     monkeypatch.setenv("DELEVERAGE_CACHE", "off")  # what is stored would not be traced anyway

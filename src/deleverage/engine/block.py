@@ -19,8 +19,9 @@ from deleverage.shocks.draws import draw
 from deleverage.shocks.exogenous import exogenous
 from deleverage.world import World
 
-CACHE_PATHS = 32
-"""Of a CPU: with sixteen lanes a tile stays in the cache."""
+CACHE_PATHS = 128
+"""Of a CPU: with the lanes that run at once (`lanes.LANES_AT_ONCE`) most of it stays in the
+cache, and loops over paths are long enough for wide registers."""
 
 MOST_PATHS = 2**15
 """Half a million columns: more threads than any device runs at once."""

@@ -23,6 +23,7 @@ from deleverage.cascade.maps import Maps, maps_of
 from deleverage.cascade.outcome import conclude
 from deleverage.cascade.parts import by_slots
 from deleverage.cascade.step import StepInputs, step_inputs
+from deleverage.engine.lanes import LANES_AT_ONCE, run_lanes
 from deleverage.engine.loops import Coupled, Fixed, Paired, fuse
 from deleverage.engine.timeline import Timeline, histograms_of, scan_stretches, seen
 from deleverage.policy import Policy
@@ -54,6 +55,7 @@ def simulate_tile(
     one_by_one: bool | None = None,
     driver: str = "scan",
     lineage: Lineage | None = None,
+    used: Array | int | None = None,
 ) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array], dict[str, Array]]:
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
@@ -73,6 +75,7 @@ def simulate_tile(
         driver: "scan", "fused" (no record, no histograms), or "interpreted": the fused kernel as
             operations of XLA on any backend (static).
         lineage: Of the paths, where they inherit draws; their ids are then those it names.
+        used: How many lanes are wanted; those behind them may be left out (zeros). None: all.
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
@@ -93,9 +96,22 @@ def simulate_tile(
     if one_by_one is None:
         one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
     counted = first_path + jnp.arange(paths, dtype=jnp.uint32) < stop
-    outcomes, record, histograms = run_paths(
-        world.layout, policy, inputs, watched, dtype, one_by_one, timeline, counted, driver
+    run = partial(
+        run_paths,
+        world.layout,
+        dtype=dtype,
+        one_by_one=one_by_one,
+        timeline=timeline,
+        counted=counted,
+        driver=driver,
     )
+    lanes = policy.reporting.due_at_start.shape[-1]
+    if one_by_one and driver == "scan" and lanes > LANES_AT_ONCE and lanes % LANES_AT_ONCE == 0:
+        wanted = jnp.asarray(lanes if used is None else used)
+        found = run_lanes(run, policy, inputs, watched, LANES_AT_ONCE, wanted)
+    else:
+        found = run(policy, inputs, watched)
+    outcomes, record, histograms = found
     return outcomes, coordinates, record, histograms
 
 

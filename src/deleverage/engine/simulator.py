@@ -259,6 +259,7 @@ class Simulator:
             None,
             self.driver,
             lineage,
+            np.int32(len(lanes)),
         )
 
     def _fuse(self) -> None:

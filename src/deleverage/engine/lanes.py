@@ -1,0 +1,88 @@
+"""Runs the lanes of a tile in batches, on the same series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import jaxpr_as_fun
+
+from deleverage.policy import Policy
+from deleverage.state import Inputs
+
+LANES_AT_ONCE = 4
+"""On a CPU: few, so that a stage's arrays stay in the cache, and cohorts are visited for few
+columns that have no work there; `block.CACHE_PATHS` makes up for it in the registers."""
+
+Found = tuple[dict[str, Array], dict[str, Array], dict[str, Array]]
+"""Outcomes `[..., lane, path]`, one column's record, histograms `[time, row, lane, bin]`."""
+
+
+def run_lanes(
+    run: Callable[[Policy, Inputs, Array], Found],
+    policy: Policy,
+    inputs: Inputs,
+    watched: Array,
+    at_once: int,
+    used: Array,
+) -> Found:
+    """`run` for all lanes, some of them at once.
+
+    Args:
+        run: Takes rules, series, and the lane and path whose steps are recorded.
+        policy: Leaves `[..., lane]`.
+        inputs: Series, ending in path, or in lane and path where lanes differ in them.
+        watched: Lane and path.
+        at_once: Lanes of a batch; their number is a multiple of it.
+        used: How many lanes are wanted, at least 1; a batch without any is left out (zeros).
+    """
+    lanes = policy.reporting.due_at_start.shape[-1]
+    rules = jax.tree.map(lambda leaf: _apart(leaf, -1, at_once), policy)
+    own = None
+    if inputs.liquidity_drop.ndim == 3:  # [step, lane, path]
+        own = jax.tree.map(lambda series: _apart(series, -2, at_once), inputs)
+    mine = jnp.stack([watched[0] % at_once, watched[1]])
+
+    def some(rules: Policy, own: Inputs | None) -> Found:
+        return run(rules, inputs if own is None else own, mine)
+
+    first = jax.tree.map(lambda leaf: leaf[0], (rules, own))
+    closed, shapes = jax.make_jaxpr(some, return_shape=True)(*first)  # traced once, for both uses
+    structure = jax.tree.structure(shapes)
+
+    def batch(given: tuple[Array, tuple[Policy, Inputs | None]]) -> Found:
+        start, mine = given
+
+        def work(leaves: list[Array]) -> list[Array]:
+            return jaxpr_as_fun(closed)(*leaves)
+
+        def idle(_: list[Array]) -> list[Array]:
+            return [jnp.zeros(shape.shape, shape.dtype) for shape in jax.tree.leaves(shapes)]
+
+        found = jax.lax.cond(start < used, work, idle, jax.tree.leaves(mine))
+        return jax.tree.unflatten(structure, found)
+
+    starts = jnp.arange(0, lanes, at_once)
+    outcomes, record, histograms = jax.lax.map(batch, (starts, (rules, own)))
+    return (
+        {name: _together(values, -2) for name, values in outcomes.items()},
+        {name: values[watched[0] // at_once] for name, values in record.items()},
+        {name: _together(values, 2) for name, values in histograms.items()},
+    )
+
+
+def _apart(leaf: Array, axis: int, size: int) -> Array:
+    """An axis in pieces, the pieces in front."""
+    shape = jnp.shape(leaf)
+    axis %= len(shape)
+    pieces = jnp.reshape(leaf, (*shape[:axis], -1, size, *shape[axis + 1 :]))
+    return jnp.moveaxis(pieces, axis, 0)
+
+
+def _together(pieces: Array, axis: int) -> Array:
+    """The pieces of an axis in front, joined again."""
+    axis %= pieces.ndim - 1
+    moved = jnp.moveaxis(pieces, 0, axis)
+    return jnp.reshape(moved, (*moved.shape[:axis], -1, *moved.shape[axis + 2 :]))
