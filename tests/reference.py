@@ -253,7 +253,6 @@ def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     thin_books(rules, state, history, t)
     history.position_before[t] = state.position_left
     history.collateral_before[t] = state.collateral_left
-    history.debt_before[t] = np.maximum(-state.cash, 0.0)
     history.taken_over[t] = state.taken_over
 
     price = book_prices(maps, log_fundamental, state.displacement)
@@ -381,7 +380,6 @@ def empty_history(maps: Maps, rules: Rules, series: Series) -> History:
         np.zeros((steps, markets)),
         np.zeros((steps, perps, books, buckets)),
         np.zeros((steps, slots, books, buckets)),
-        np.zeros((steps, books, buckets)),
         np.zeros((steps, books, buckets), np.bool_),
         np.zeros((steps, books, buckets)),
         np.zeros((steps, books, buckets)),

@@ -229,18 +229,13 @@ def open_interest_change(maps: Maps, rules: Rules, history: History) -> float:
     return end / start - 1.0 if start > 0.0 else np.nan
 
 
-def is_dust(maps: Maps, rules: Rules, history: History, t: int, b: int, k: int) -> bool:
-    """Whether all that a cohort's maintenance is asked of is what rounding left of its start."""
-    left, began = history.debt_before[t, b, k], 0.0
+def margin_of_dust(maps: Maps, rules: Rules, b: int, k: int) -> float:
+    """Maintenance that the first tiers ask of a rounding of a cohort's start."""
+    asked = rules.margin.loan_rate[b] * max(0.0, -rules.cash[b, k])
     for j in range(maps.perps.shape[1]):
         if maps.perps[b, j] >= 0:
-            size = abs(rules.position[j, b, k])
-            left += history.position_before[t, j, b, k] * size
-            began += size
-    for j in range(maps.collateral.shape[1]):
-        if maps.collateral[b, j] >= 0:
-            began += rules.collateral[j, b, k]
-    return left <= DUST * began
+            asked += rules.margin.rate[j, 0, b] * abs(rules.position[j, b, k])
+    return DUST * asked
 
 
 def least_margin_gap(maps: Maps, rules: Rules, history: History) -> float:
@@ -250,10 +245,10 @@ def least_margin_gap(maps: Maps, rules: Rules, history: History) -> float:
         for b in range(maps.perps.shape[0]):
             for k in range(maps.buckets):
                 maintenance = history.maintenance[t, b, k]
-                if maintenance > 0.0 and not history.taken_over[t, b, k]:
+                owned = not history.taken_over[t, b, k]
+                if owned and maintenance > margin_of_dust(maps, rules, b, k):
                     gap = abs(history.equity[t, b, k] - maintenance) / maintenance
-                    if gap < least and not is_dust(maps, rules, history, t, b, k):
-                        least = gap
+                    least = min(least, gap)
     return least
 
 

@@ -521,7 +521,6 @@ class History(NamedTuple):
     mark: np.ndarray  # [T, M], NaN for spot
     position_before: np.ndarray  # [T, Jp, B, K] fraction left when the step begins
     collateral_before: np.ndarray  # [T, Jc, B, K]
-    debt_before: np.ndarray  # [T, B, K] cash below 0 when the step begins
     taken_over: np.ndarray  # [T, B, K] bool, when the step begins
     equity: np.ndarray  # [T, B, K] stage 4
     maintenance: np.ndarray  # [T, B, K]

@@ -60,6 +60,7 @@ INLINE int any(mask m) {
 
 typedef struct {
   vec cash[BOOKS], budget[BOOKS], contracts[PERPS][BOOKS], collateral[PLEDGES][BOOKS];
+  vec margin_of_dust[BOOKS];  // what the first tiers ask of a rounding of the start
   mask taken_over[BOOKS], seized[BOOKS], liquidated[BOOKS], missed[BOOKS], due[BOOKS];  // seized: taken over, not yet sold
   real y[MARKETS], decay[MARKETS], last[MARKETS], basis[MARKETS];
   real maker_units[MARKETS], maker_cash[MARKETS];
@@ -285,11 +286,15 @@ INLINE void run(const Rules* r, const Series* x, int feedback, Outcomes* out) {
     out->trough_price[m] = out->wick_price[m] = INFINITY;
   }
   for (int b = 0; b < BOOKS; b++)
-    for (int j = 0; j < PERP_COUNT[b]; j++)
-      for (int k = 0; k < BUCKETS; k++) {
+    for (int k = 0; k < BUCKETS; k++) {
+      real asked = r->margin_loan_rate[b] * most(-r->cash[b][k], 0);
+      for (int j = 0; j < PERP_COUNT[b]; j++) {
         s.maker_units[PERP[b][j]] -= r->position[j][b][k];
         s.maker_cash[PERP[b][j]] += r->position[j][b][k] * r->entry[j][b];
+        asked += r->margin_rate[j][0][b] * absolute(r->position[j][b][k]);
       }
+      s.margin_of_dust[b][k] = DUST * asked;
+    }
   memcpy(s.fund, r->fund, sizeof s.fund);
   for (int i = 0; i < ENTRIES; i++) out->trough_index[i] = INFINITY;
   out->least_margin_gap = INFINITY;

@@ -22,9 +22,9 @@ from reference_outcomes import (
     forced_longs,
     forced_sales,
     holdings,
-    is_dust,
     is_missed,
     is_wrongful,
+    margin_of_dust,
     starting_units,
 )
 from reference_world import Maps, Outcomes, Rules, Series, Shocks, floats
@@ -87,7 +87,7 @@ def observe_cohorts(maps: Maps, rules: Rules, history: Any, sums: Sums, t: int) 
             maintenance = history.maintenance[0, b, k]
             if maintenance > 0.0 and not history.taken_over[0, b, k]:
                 gap = abs(history.equity[0, b, k] - maintenance) / maintenance
-                if gap < few[6] and not is_dust(maps, rules, history, 0, b, k):
+                if gap < few[6] and maintenance > margin_of_dust(maps, rules, b, k):
                     few[6] = gap
             if is_missed(history, 0, b, k) and not sums.missed[b, k]:
                 sums.missed[b, k] = True

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from reference_world import Maps, Margin, Rules
 
+DUST = 1e-6
+"""Share of what a cohort began with below which what is left, or sold, is a rounding."""
+
 
 def cast(rules: Any, dtype: Any) -> Any:
     """Every array of a named tuple in the program's float type."""
@@ -45,7 +48,9 @@ class Constants:
         )
         size = sum(np.abs(slot) for slot in rules.position)
         pledged = sum(rules.collateral)
-        self.began = (size + pledged).astype(dtype)[..., None]  # contracts and collateral
+        asked = rules.margin.loan_rate[:, None] * np.maximum(-rules.cash, 0)
+        asked = asked + (rules.margin.rate[:, 0, :, None] * np.abs(rules.position)).sum(axis=0)
+        self.margin_of_dust = (DUST * asked).astype(dtype)[..., None]
         self.starting_units = np.where(size > 0, size, pledged).astype(dtype)
         pace = np.minimum(1, rules.pace * maps.step)
         self.pace = np.repeat(pace, maps.buckets).astype(dtype)

@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy_constants import Constants, Slot
+from numpy_constants import DUST, Constants, Slot
 from numpy_losses import Losses, absorb_losses
 from numpy_orders import Orders
 from numpy_shocks import Series
 from reference_world import LAST, MEDIAN
 
-DUST = 1e-6
 EXHAUSTED = 20
 LEAST_DRAWDOWN = 1e-4
 
@@ -150,13 +149,6 @@ class Run:
             left[slot.rows] |= units != 0
         return left
 
-    def is_dust(self) -> np.ndarray:
-        """Whether all that a cohort's maintenance is asked of is what rounding left."""
-        left = np.maximum(-self.cash, 0)
-        for slot, held in zip(self.constants.perps, self.contracts, strict=True):
-            left[slot.rows] += np.abs(held)
-        return left <= DUST * self.constants.began
-
     def step(self, t: int) -> None:
         """All stages once."""
         maps, rules, gate = self.maps, self.rules, self.series.gate_open[t]
@@ -175,9 +167,7 @@ class Run:
             self.note_missed(fails & ~due & ~self.missed, price)
             with np.errstate(divide="ignore", invalid="ignore"):
                 gap = np.abs(equity - maintenance) / maintenance
-            counted = (maintenance > 0) & ~self.taken_over & (gap < self.gap)
-            if counted.any():
-                counted &= ~self.is_dust()
+            counted = (maintenance > self.constants.margin_of_dust) & ~self.taken_over
             self.gap = np.minimum(self.gap, np.where(counted, gap, np.inf).min(axis=(0, 1)))
 
         missing = rules.top_up_warn[:, None, None] * maintenance - equity

@@ -16,16 +16,7 @@ INLINE void call_margin(const Rules* r, State* s, const Prices* p, const real* g
       fails = fair < need;
       acts |= fails & ~s->missed[b];
       vec distance = absolute_of(equity - maintenance) / maintenance;
-      mask counts = (maintenance > none) & ~s->taken_over[b] & (distance < gap);
-      if (any(counts)) {
-        vec left = most_of(-s->cash[b], none), began = none;
-        for (int j = 0; j < PERP_COUNT[b]; j++) {
-          left += absolute_of(s->contracts[j][b]);
-          began += absolute_of(load(r->position[j][b]));
-        }
-        for (int j = 0; j < PLEDGE_COUNT[b]; j++) began += load(r->collateral[j][b]);
-        gap = pick(counts & (left > DUST * began), distance, gap);
-      }
+      gap = pick((maintenance > s->margin_of_dust[b]) & ~s->taken_over[b], least_of(gap, distance), gap);
     }
     s->due[b] = due;
     int open = gate[BOOK_VENUE[b]] > 0;

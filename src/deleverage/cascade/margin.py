@@ -109,13 +109,16 @@ def has_positions(accounts: Accounts) -> Array:
     return total([*held, *accounts.collateral]) > 0
 
 
-def least_margin_gap(assessment: Assessment, start: Books, accounts: Accounts) -> Array:
+def least_margin_gap(
+    assessment: Assessment, rules: MarginRules, start: Books, taken_over: Array
+) -> Array:
     """Least relative distance of equity from maintenance over the buckets.
 
     Args:
         assessment: Stage-4 values.
+        rules: By which they were found.
         start: Starting balance sheets.
-        accounts: As assessed.
+        taken_over: `[book, bucket, column]` bool.
 
     Returns:
         `[book, column]`; infinite where there is no maintenance to meet, or only one on what
@@ -124,10 +127,17 @@ def least_margin_gap(assessment: Assessment, start: Books, accounts: Accounts) -
     Source: MODEL.md section 2.10.
     """
     maintenance = assessment.maintenance_margin
-    asked_of = total([jnp.abs(contracts) for contracts in accounts.contracts])
-    asked_of = asked_of + jnp.maximum(-accounts.cash, 0)
-    began = total([jnp.abs(position) for position in start.position]) + total(start.collateral)
-    counts = (maintenance > 0) & (asked_of > DUST * began) & ~accounts.taken_over
+    counts = (maintenance > _margin_of_dust(rules, start)) & ~taken_over
     gap = jnp.abs(assessment.equity - maintenance) / jnp.where(counts, maintenance, 1)
     gap = jnp.where(counts, gap, jnp.inf)
     return least_bucket(gap)
+
+
+def _margin_of_dust(rules: MarginRules, start: Books) -> Array:
+    """Maintenance of a rounding of the start, `[book, bucket, lane, 1]`: cheap, as it has no paths.
+
+    Of its first tier: convex tiers ask no less of anything.
+    """
+    slots = zip(rules.rate, start.position, strict=True)
+    of_contracts = total([tiers[0] * jnp.abs(position) for tiers, position in slots])
+    return DUST * (of_contracts + rules.loan_rate * jnp.maximum(-start.cash, 0))

@@ -210,7 +210,7 @@ def _call_stretch(
         fails_baseline = fair.is_short_of_margin
         acts |= fails_baseline & ~mine.missed
     masks = Masks(is_due, fails_baseline, sells, acts)
-    gap = least_margin_gap(margin, book.start, mine)
+    gap = least_margin_gap(margin, book.margin, book.start, mine.taken_over)
     return marked(masks) if drive.one_by_one else masks, margin, gap
 
 

@@ -94,27 +94,28 @@ def test_the_margin_gap_is_relative_and_skips_what_has_none(equity, maintenance,
 
 
 @pytest.mark.parametrize(
-    ("contracts", "cash", "gap"),
-    [
-        (-100.0, 0.0, 0.2),  # as at the start
-        (-3e-4, 0.0, 0.2),  # two in a million of 100 contracts and 50 of collateral are left
-        (-1e-4, 0.0, np.inf),  # less than one: a rounding
-        (-1e-4, 20.0, np.inf),
-        (-1e-4, -20.0, 0.2),  # a debt that maintenance is asked of
-    ],
+    ("maintenance", "gap"),
+    # 1% of 100 contracts short and 5% of a debt of 20 are asked at first, 2 in all
+    [(2.0, 0.2), (3e-6, 0.2), (1e-6, np.inf)],
 )
-def test_the_margin_gap_skips_what_rounding_left_of_a_position(contracts, cash, gap):
-    held = {"contracts": [cohorts(contracts)], "cash": cohorts(cash)}
-    assert gap_of([4.0], [5.0], **held) == pytest.approx(gap)
+def test_the_margin_gap_skips_what_rounding_left_of_a_position(maintenance, gap):
+    found = gap_of([0.8 * maintenance], [maintenance])
+    assert found == pytest.approx(gap)
 
 
-def gap_of(equity, maintenance, **held):
-    """Of cohorts that began with 100 contracts short and 50 of collateral."""
+def gap_of(equity, maintenance, taken_over=None):
+    """Of cohorts that began with 100 contracts short, 50 of collateral and a debt of 20."""
     rest = cohorts(*equity) * 0
-    position, collateral = [rest - 100], [rest + 50]
-    start = Books(position, [rest + 1], collateral, rest, rest + 1, rest)
-    accounts = holdings(**{"cash": rest, "contracts": position, "taken_over": rest > 0} | held)
-    return least_margin_gap(assessment(equity, maintenance), start, accounts)[0, 0, 0]
+    start = Books([rest - 100], [rest + 1], [rest + 50], rest - 20, rest + 1, rest)
+    rules = MarginRules(
+        rate=tiers(0.01, 0.05),
+        deduction=tiers(0.0, 2.0),
+        ratio=tiers(1.0),
+        addition=tiers(0.0),
+        loan_rate=jnp.full((1, 1, 1, 1), 0.05),
+    )
+    gone = rest > 0 if taken_over is None else taken_over
+    return least_margin_gap(assessment(equity, maintenance), rules, start, gone)[0, 0, 0]
 
 
 def test_positions_are_left_in_any_slot():
