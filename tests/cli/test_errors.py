@@ -116,3 +116,12 @@ def test_a_folder_that_is_no_run_is_said_so(call, command, tmp_path):
     assert (code, out) == (1, "")
     assert said.startswith(f"error: {tmp_path} is not a run directory")
     assert said.count("\n") == 1
+
+
+def test_paths_that_are_split_cannot_be_exported(call, tmp_path):
+    rare = Path(__file__).parents[2] / "configs" / "limits" / "rare_passage.yaml"
+    code, out, said = call("export-world", str(rare), str(tmp_path / "world.npz"))
+    assert (code, out) == (2, "")
+    assert "rare_passage.yaml:16: sampling.kind: splitting, whose paths follow from" in said
+    assert said.endswith("export it with `--set sampling={kind: plain}`.\n")
+    assert list(tmp_path.iterdir()) == []

@@ -107,6 +107,13 @@ def export_world(
 
     config = load_config(file, set_ or (), paths)
     built = build(config)
+    if config.sampling.kind == "splitting":
+        config.source.refuse(
+            ("sampling", "kind"),
+            "splitting, whose paths follow from outcomes of others",
+            "paths that follow from the world alone",
+            "export it with `--set sampling={kind: plain}`",
+        )
     exported = ExportedWorld(
         name=config.name,
         seed=built.seed,
