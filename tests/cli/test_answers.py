@@ -97,6 +97,24 @@ def test_frontier_lists_policies_with_their_costs(call, made):
     code, out, _ = call("frontier", made, "--variable", "liquidated_notional")
     assert code == 0
     assert "dominated by" in out
+    # 64 paths tell nothing of one in a hundred: no number looks exact, and a note says why
+    assert "risk: expected shortfall 99% of liquidated notional, million USD, 64 paths" in out
+    assert "Fewer than 10 paths lie beyond this level" in out
+    code, out, _ = call("frontier", made, "--variable", "liquidated_notional", "--json")
+    found = json.loads(out)
+    assert found["thin"]
+    assert {row["risk_standard_error"] for row in found["rows"]} == {None}
+    assert {row["probability"] for row in found["rows"]} == {None}
+
+
+def test_frontier_takes_thresholds_of_a_probability(call, made):
+    words = ("frontier", made, "--measure", "probability")
+    code, out, _ = call(*words, "--above", "2000")
+    assert code == 0
+    assert "risk: probability of bad debt" in out
+    code, _, said = call(*words)
+    assert code == 2
+    assert "write above=0" in said
 
 
 def test_replay_writes_out_the_stored_path(call, made, tmp_path):

@@ -160,8 +160,14 @@ def as_text(found: Mapping[str, Sequence[Row]], width: int = 120) -> str:
         console.print(table)
         console.print()
     note = f"{found['rows'][0]['paths']:,} paths a combination, common draws; ± standard error."
+    if found["causation"]:
+        note += (
+            "\nnecessary: of the paths on which it happens with all causes, the share on which it "
+            "does not without this one. sufficient: of those on which it does not with none, the "
+            "share on which it does with this one alone."
+        )
     if any(row["thin"] for row in found["rows"]):
-        note += " * Fewer than 10 paths lie beyond this level."
+        note += "\n* Fewer than 10 paths lie beyond this level: run more paths before trusting it."
     console.print(note, highlight=False)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 

@@ -36,7 +36,8 @@ def frontier(
 
     Risk is estimated, the costs are known before the first draw. Risks are drawn again from their
     joint law over policies (Gaussian multipliers on batches of common paths); `probability` is
-    the share of draws in which a policy is on the front.
+    the share of draws in which a policy is on the front; NaN where the error of a risk is not
+    known, as of an expected shortfall that rests on a single path.
 
     Args:
         outcomes: Outcomes of a run.
@@ -82,6 +83,8 @@ def frontier(
     front = ~_dominated(found.values[None], cheaper, strictly)[0]
     drawn = found.values + found.redrawn(DRAWS)
     probability = 1.0 - _dominated(drawn, cheaper, strictly).mean(axis=0)
+    if not np.isfinite(drawn).all():  # some risk has no error, and so no law
+        probability[:] = np.nan
 
     risk = np.where(cheaper, found.values[:, None], np.inf)
     best = np.where(front, np.arange(front.size), np.argmin(risk, axis=0))

@@ -110,7 +110,8 @@ class ExpectedShortfall(Measure):
 
     $$ES_q = VaR_q + E(x - VaR_q)^+ / (1 - q)$$
 
-    The worst are the largest values, or with `tail="lower"` the smallest (trough prices).
+    The worst are the largest values, or with `tail="lower"` the smallest (trough prices). Where a
+    single path makes up the worst share, nothing tells the error: it and the interval are NaN.
     """
 
     q: float
@@ -142,7 +143,10 @@ class ExpectedShortfall(Measure):
         terms[beyond] = (upper.values[beyond] - boundary) / (1.0 - self.q)
         if sample.weights is not None:
             terms *= sample.weights
-        return sign * (boundary + float(np.mean(terms))), sign * terms
+        value = sign * (boundary + float(np.mean(terms)))
+        if np.count_nonzero(upper.values >= boundary) == 1:
+            terms = np.full(sample.size, math.nan)
+        return value, sign * terms
 
     def support(self, sample: Sample) -> float:
         """Points in the worst share."""
@@ -164,7 +168,8 @@ class ExpectedShortfall(Measure):
         excess = (tail - boundary) / (1.0 - self.q)
         mean = float(np.sum(excess)) / count
         value = self._sign * (float(boundary) + mean)
-        if count < 2 or not math.isfinite(mean):
+        alone = start == count - 1 and not np.any(ordered[:start] == boundary)
+        if alone or not math.isfinite(mean):
             return value, math.nan
         squares = float(np.sum((excess - mean) ** 2)) + (count - excess.size) * mean**2
         return value, math.sqrt(squares / (count - 1) / count)

@@ -62,7 +62,7 @@ def replay(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write out every step of stored paths, with an account of each."""
+    """Write out every step of stored paths and what happened."""
     from deleverage.analysis.chronicle import account, events
     from deleverage.errors import ConfigError
     from deleverage.results import open_run

@@ -62,35 +62,33 @@ def frontier(
     folder: RunFolder,
     variable: Annotated[str, typer.Option(help="What risk is measured on.")] = "bad_debt",
     measure: Annotated[str, typer.Option(help="Its measure.")] = "expected_shortfall",
-    q: Annotated[float, typer.Option(help="Level of the measure.")] = 0.99,
+    q: Annotated[float, typer.Option(help="Level of a quantile or expected shortfall.")] = 0.99,
+    above: Annotated[float | None, typer.Option(help="Threshold of a probability.")] = None,
+    below: Annotated[float | None, typer.Option(help="Threshold of a probability.")] = None,
     figure: RiskFigure = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which policies no other beats on risk and on every cost."""
-    from deleverage.analysis.frontier import COSTS, frontier
+    from deleverage.analysis.frontier import frontier
+    from deleverage.analysis.frontier_table import legend, shown, table
     from deleverage.results import open_run
 
     require_matplotlib(figure)
-    found = frontier(open_run(folder).outcomes, variable, measure, q)
+    found = frontier(
+        open_run(folder).outcomes, variable, measure, q, above=above, below=below
+    )
     if figure is not None:
         from deleverage.report import frontier_figure
 
         frontier_figure(found).savefig(figure, dpi=150)
-    numbers = ("risk", "risk_standard_error", *COSTS, "probability", "excess")
-    rows = [
-        {
-            "policy": str(label),
-            "on_front": bool(found.on_front.values[i]),
-            **{name: float(found[name].values[i]) for name in numbers},
-            "excess_standard_error": float(found.excess_standard_error.values[i]),
-            "dominated_by": str(found.dominated_by.values[i]),
-        }
-        for i, label in enumerate(found.policy.values)
-    ]
+    rows = table(found)
     if as_json:
-        print_json({"variable": variable, "measure": measure, "q": q, "rows": rows})
+        thin = "thin_tail" in found.attrs
+        print_json(
+            {"variable": variable, "measure": measure, "q": q, "thin": thin, "rows": rows}
+        )
         return
-    typer.echo(as_columns(sorted(rows, key=lambda row: (not row["on_front"], row["risk"]))))
+    typer.echo(f"{as_columns(shown(found, rows))}\n\n{legend(found)}")
 
 
 def search(
@@ -102,11 +100,10 @@ def search(
     figure: RiskFigure = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search the ranges of a config for policies that no other beats, or continue doing so."""
-    from deleverage.analysis.columns import with_error
+    """Search a config's ranges for policies that no other beats."""
     from deleverage.config import load_config
     from deleverage.search import search
-    from deleverage.search.answer import in_words, measured, table
+    from deleverage.search.answer import in_words, measured, shown, table
 
     require_matplotlib(figure)
     config = load_config(file, set_ or (), paths)
@@ -120,15 +117,5 @@ def search(
     if as_json:
         print_json({"folder": found.folder, **found.front.attrs, "rows": rows})
         return
-    costs = found.front.attrs["costs"]
-    shown = [
-        {name: row[name] for name in ("policy", "round", "on_front")}
-        | {
-            name: with_error(row[name], row[f"{name}_standard_error"])
-            for name in ("searched_risk", "risk")
-        }
-        | {name: row[name] for name in (*costs, "probability", "dominated_by")}
-        for row in rows
-    ]
-    typer.echo(as_columns(shown))
+    typer.echo(as_columns(shown(found.front, rows)))
     typer.echo(f"\n{in_words(found.front)}\nfolder: {found.folder}")

@@ -100,7 +100,7 @@ def export_world(
     paths: Paths = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what a config builds as one file that the kernel runs from with NumPy and JAX alone."""
+    """Write what a config builds as one file, for a bare JAX."""
     from deleverage.config import build, load_config
     from deleverage.engine.simulator import Group
     from deleverage.engine.world_file import ExportedWorld, save_world

@@ -9,7 +9,7 @@ from deleverage.printing import as_columns, print_json
 
 
 def presets(as_json: AsJson = False) -> None:
-    """List the named order books and rules that a config may use, with their sources."""
+    """List the order books and rules that a config may name."""
     from deleverage.config.presets import listed
 
     rows = listed()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deleverage.analysis.columns import with_error
 from deleverage.report.figures import ACCENT, INK, PALE
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def attribution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         rows: `rows` of `deleverage.analysis.attribution_table.attribute`.
 
     Returns:
-        A panel a measure, the causes in the config's order, the total in the title.
+        A panel a measure, the causes in the config's order, the total in the title. A bar without
+        a dot has no error.
     """
     from matplotlib.figure import Figure
 
@@ -41,12 +43,13 @@ def attribution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         )
         panel.axvline(0, color=PALE, linewidth=1)
         panel.barh(place, share, color=PALE, height=0.6)
-        panel.errorbar(
-            share, place, xerr=[share - lower, upper - share], fmt="o", color=ACCENT, capsize=3
-        )
+        known = np.isfinite(lower) & np.isfinite(upper)
+        ends = np.stack([share - lower, upper - share])[:, known]
+        panel.errorbar(share[known], place[known], xerr=ends, fmt="o", color=ACCENT, capsize=3)
         unit = "" if own[0]["units"] == "1" else f" {own[0]['units']}"
+        total = with_error(own[0]["total"], own[0]["total_standard_error"])
         panel.set_title(
-            f"{variable}\n{measure}: {own[0]['total']:,.4g}{unit}",
+            f"{variable}\n{measure}: {total}{unit}{' *' if own[0]['thin'] else ''}",
             fontsize=9,
             loc="left",
             color=INK,
@@ -57,10 +60,11 @@ def attribution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         panel.set_visible(False)
     panels[0].set_yticks(place, causes)
     panels[0].invert_yaxis()
-    figure.supxlabel(
-        f"exact Shapley values over all combinations, {own[0]['paths']:,} paths each on common "
-        "draws; 95% intervals",
-        fontsize=8,
-        color=INK,
+    note = (
+        f"exact Shapley values over all combinations, {rows[0]['paths']:,} paths each on common "
+        "draws; 95% intervals"
     )
+    if any(row["thin"] for row in rows):
+        note += "\n* fewer than 10 paths lie beyond this level, too few for an error to trust"
+    figure.supxlabel(note, fontsize=8, color=INK)
     return figure

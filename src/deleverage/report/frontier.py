@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deleverage.analysis.frontier_table import risk_in_words
 from deleverage.report.figures import ACCENT, INK, PALE
 
 if TYPE_CHECKING:
@@ -73,22 +74,17 @@ def frontier_figure(front: xr.Dataset, tried: xr.Dataset | None = None) -> Figur
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(color="#e4e7eb", linewidth=0.8)
         panel.set_axisbelow(True)
-    panels[0].set_ylabel(_risk(front))
+    panels[0].set_ylabel(risk_in_words(front))
     panels[0].legend(frameon=False, fontsize=8)
     figure.supxlabel(_account(front), fontsize=8, color=INK)
     return figure
 
 
-def _risk(front: xr.Dataset) -> str:
-    notes, unit = front.attrs, front.risk.attrs.get("units", "")
-    level = f" {100.0 * notes['q']:.4g}%" if "q" in notes else ""
-    name = f"{notes['measure']}{level} of {notes['variable']}".replace("_", " ")
-    return f"{name}{f', {unit}' if unit else ''}"
-
-
 def _account(front: xr.Dataset) -> str:
     notes = front.attrs
     text = f"{notes['paths']:,} paths a policy, common draws; {notes['level']:.0%} intervals"
+    if "thin_tail" in notes:
+        text += " (fewer than 10 paths lie beyond this level)"
     if "tried" not in notes:
         return text
     return f"{notes['tried']:,} tried on {notes['searched_paths']:,} paths; fresh draws: {text}"

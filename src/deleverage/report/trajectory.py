@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deleverage.report.figures import ACCENT, INK, PALE
+from deleverage.report.figures import FAN, INK, PALE
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
 MOST_MARKETS = 5
+STYLES = ("-", "--", "-.", ":", "-")
+"""Lines of markets that trade one asset against two others nearly coincide."""
 
 
 def trajectory_figure(path: xr.Dataset) -> Figure:
@@ -31,10 +33,9 @@ def trajectory_figure(path: xr.Dataset) -> Figure:
     prices, sales, accounts = figure.subplots(3, 1, sharex=True)
     lowest = path.closing_price.min("time").values
     shown = np.argsort(lowest)[:MOST_MARKETS]
-    for number, market in enumerate(shown):
+    for market, color, style in zip(shown, FAN, STYLES, strict=False):
         name = str(path.market.values[market])
-        shade = 1.0 - number / (MOST_MARKETS + 1)
-        line = {"color": ACCENT, "alpha": shade, "linewidth": 1.4}
+        line = {"color": color, "linestyle": style, "linewidth": 1.4}
         prices.plot(time, path.closing_price.values[:, market], label=name, **line)
     prices.set_title("Closing prices, ratio to the start: the lowest", fontsize=10, loc="left")
     prices.legend(fontsize=8, frameon=False)

@@ -49,6 +49,8 @@ class Run:
         dataset = dataset.drop_dims("unit", errors="ignore")
         order = [name for name in self.plan.variables if name in dataset.data_vars]
         dataset = dataset[order].assign_coords(_plain_labels(dataset, self.plan))
+        levers = {n: c.load() for n, c in dataset.coords.items() if c.dims == ("policy",)}
+        dataset = dataset.assign_coords(levers)  # a few numbers, which every answer shows
         return dataset if self.complete else _masked(dataset, self.plan, self.path)
 
     @cached_property

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deleverage.analysis.batches import batched
+from deleverage.analysis.columns import with_error
 from deleverage.analysis.estimate import ThinTailWarning, half_width
 from deleverage.analysis.frontier import frontier
+from deleverage.analysis.frontier_table import TOO_FEW, marked, number, risk_in_words
 from deleverage.analysis.measures import by_name
 from deleverage.analysis.quantities import by_policy
 
@@ -69,11 +70,11 @@ def answer(tried: xr.Dataset, fresh: xr.Dataset, wanted: Search, ledger: Ledger)
         "searched_on_front": ("policy", own.on_front.values),
         "round": ("policy", np.array([ledger.round_of.get(label, -1) for label in labels])),
     }
-    for end, number in zip(
+    for end, values in zip(
         NUMBERS, (change, error, change - half * error, change + half * error), strict=True
     ):
         added[f"searched_risk{end}"] = ("policy", own[f"risk{end}"].values, own.risk.attrs)
-        added[f"flattery{end}"] = ("policy", number, own.risk.attrs)
+        added[f"flattery{end}"] = ("policy", values, own.risk.attrs)
     chosen = [label for label, front in zip(labels, own.on_front.values, strict=True) if front]
     flattery = _mean_flattery(tried, fresh, wanted, chosen)
     levers = {
@@ -117,21 +118,36 @@ def _mean_flattery(
 
 
 def table(front: xr.Dataset) -> list[dict[str, Any]]:
-    """Rows of an answer for JSON: the front by rising risk, then those beaten."""
+    """Rows of an answer for JSON: the front by rising risk, then those beaten.
+
+    A lever that is as in the scenario is None.
+    """
     names = [str(name) for name in front.data_vars]
     levers = [str(name) for name in front.coords if name != "policy"]
     rows = [
         {"policy": str(label)}
-        | {name: _number(front[name].values[i].item()) for name in names}
-        | {"levers": {name: _number(front[name].values[i].item()) for name in levers}}
+        | {name: number(front[name].values[i].item()) for name in names}
+        | {"levers": {name: number(front[name].values[i].item()) for name in levers}}
         for i, label in enumerate(front.policy.values)
     ]
     return sorted(rows, key=lambda row: (not row["on_front"], row["risk"] or 0.0))
 
 
-def _number(value: Any) -> Any:
-    """What JSON knows: None for a lever that is as in the scenario, or what is not finite."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def shown(front: xr.Dataset, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `table` as a terminal shows them."""
+    return [
+        {
+            "policy": row["policy"],
+            "round": "listed" if row["round"] < 0 else str(row["round"]),
+            "on_front": "yes" if row["on_front"] else "no",
+            **{
+                name: marked(front, row[name], row[f"{name}_standard_error"])
+                for name in ("searched_risk", "risk")
+            },
+            **{name: row[name] for name in (*front.attrs["costs"], "probability", "dominated_by")},
+        }
+        for row in rows
+    ]
 
 
 def in_words(front: xr.Dataset) -> str:
@@ -141,13 +157,15 @@ def in_words(front: xr.Dataset) -> str:
     stay = int((front.searched_on_front & front.on_front).sum())
     unit = front.risk.attrs.get("units", "")
     mean, beyond = (
-        f"{notes[name]:+,.4g} ± {notes[f'{name}_standard_error']:,.2g}"
+        with_error(notes[name], number(notes[f"{name}_standard_error"]))
         for name in ("mean_flattery", "flattery_beyond_baseline")
     )
+    thin = f"\n{TOO_FEW}" if "thin_tail" in notes else ""
     return (
+        f"risk: {risk_in_words(front)}. probability: of being on the front, given the errors.\n"
         f"{notes['tried']:,} policies tried in {notes['rounds']} rounds of "
         f"{notes['searched_paths']:,} paths each; {chosen} on the front, {stay} of them also on "
         f"{notes['fresh_paths']:,} fresh paths.\nFrom the draws that chose it to fresh ones the "
         f"front's mean risk changes by {mean}{f' {unit}' if unit else ''}, by {beyond} beside the "
-        "baseline: what choosing the best of many flatters."
+        f"baseline: what choosing the best of many flatters.{thin}"
     )

@@ -93,3 +93,11 @@ def test_other_dimensions_are_summed_and_unknown_names_refused():
         dl.frontier.frontier(x, "debt")
     with pytest.raises(ConfigError, match="varies over"):
         dl.frontier.frontier(x, costs=["bad_debt"])
+
+
+def test_where_a_risk_has_no_error_no_chance_is_told():
+    x = dataset([10, 7], [0, 1], count=50)
+    found = dl.frontier.frontier(x, q=0.995)
+    assert found.on_front.values.tolist() == [True, True]
+    assert np.isnan(found.risk_standard_error).all()
+    assert np.isnan(found.probability).all()

@@ -70,7 +70,8 @@ def test_expected_shortfall_weighs_the_boundary_value(q, expected):
     lower = tail.expected_shortfall(-x, q, tail="lower")
     assert upper.estimate.item() == pytest.approx(expected, rel=1e-14)
     assert lower.estimate.item() == pytest.approx(-expected, rel=1e-14)
-    assert lower.standard_error.item() == pytest.approx(upper.standard_error.item(), rel=1e-14)
+    errors = [side.standard_error.item() for side in (lower, upper)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-14, nan_ok=True)  # none of half a value
 
 
 def test_shortfall_error_from_the_tail_alone_equals_that_of_all_influences():
@@ -373,3 +374,24 @@ X = outcome([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]], ["baseline", "floor"])
 def test_bad_input_is_one_sentence(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+@pytest.mark.parametrize(
+    "coords",
+    [
+        {},
+        {"log_weight": ("path", np.linspace(-0.1, 0.1, 50))},
+        {"draw_block": ("path", np.arange(50) // 2)},
+    ],
+    ids=["plain", "weighted", "in blocks"],
+)
+@pytest.mark.usefixtures("quiet")
+def test_a_shortfall_of_a_single_path_has_no_error(coords):
+    rows = np.stack([np.arange(50.0), np.arange(50.0)[::-1] ** 2])
+    x = xr.DataArray(rows, dims=("policy", "path"), coords={"policy": ["a", "b"], **coords})
+    found = tail.expected_shortfall(x, 0.995)
+    np.testing.assert_allclose(found.estimate, [49, 49**2], rtol=0.05)
+    assert np.isnan([found.standard_error, found.lower, found.upper]).all()
+    assert np.isnan(tail.difference(x, "a", "b", q=0.995).standard_error)
+    # many paths at the same worst value tell that there is nothing beyond it
+    assert float(tail.expected_shortfall(0 * x[0], 0.995).standard_error) == 0
