@@ -107,6 +107,37 @@ def test_strata_are_worth_little_beyond_them():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "side", "selection"),
+    [
+        ("bad_debt", "upper", "{}"),
+        ("trough_price", "lower", "{market: exchange/USDe/spot}"),
+    ],
+)
+def test_populations_on_the_day(variable, side, selection):
+    shown = [
+        "sampling.kind=splitting",
+        f"sampling.variable={variable}",
+        f"sampling.tail={side}",
+        f"sampling.selection={selection}",
+        "sampling.levels=3",
+        "results.variables=[bad_debt, trough_price]",
+    ]
+    config = load_config(OCT10, ["policies={baseline: {}}", *shown], 24 * 4 * 320)
+    assert list(config.entries) == ["baseline"]
+    outcome = simulate(config)[variable].isel(policy=0)
+    if variable == "trough_price":
+        outcome = -outcome.sel(market="exchange/USDe/spot")
+    for p in (1e-2, 1e-3, 1e-4):
+        threshold = float(tail.quantile(outcome, 1 - p).estimate)
+        found = tail.probability(outcome, above=threshold)
+        gain = ratio(p, float(found.standard_error), outcome.sizes["path"])
+        print(f"oct10 splitting: {variable} beyond {threshold:.4g}, p {p:g} ratio {gain:.3g}")
+    # 4.9 and 5.1: worth it at last; a replicate in which another kind of path is met counts most
+    assert gain > 1
+
+
+@pytest.mark.slow
 def test_weights_and_common_draws_on_the_day():
     shown = ["sampling.kind=importance", "sampling.shift=2.5", "results.variables=[bad_debt]"]
     config = load_config(OCT10, shown, 4096)
