@@ -3,7 +3,8 @@
     python scripts/bench/compare.py [--quick] [--json FILE]
 
 Needs the `bench` extra (numba); the program in C is built if there is a compiler. Every program
-runs one process a core, pinned; runs are interleaved, numbers are medians. README.md tells more.
+runs on all cores, one pinned process a core (Numba: threads of one process, as it compiles for
+minutes); runs are interleaved, numbers are medians. README.md tells more.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def measured(pool: Pool, quick: bool, scratch: Path) -> dict[str, Any]:
 def rows_of(pool: Pool, quick: bool) -> list[dict[str, Any]]:
     """All programs at 16 policies; at 1 and 64 those that are quick; then more and more paths."""
     work = {name: cohort_steps(DAY if name == "oct10" else CORE) for name in pool.workers}
-    made, names, seconds = Rows(pool, work), list(pool.workers), 1.5 if quick else 5.0
+    made, names = Rows(pool, work, patience=4 if quick else 12), list(pool.workers)
+    seconds = 1.0 if quick else 5.0
     rows = made.interleaved(names, 16, seconds, REPEATS)
     some = [name for name in names if name in ("engine", "c")] if quick else names[:-1]
     for policies in (1, 64):
@@ -110,7 +112,7 @@ def agreements(pool: Pool, scratch: Path, quick: bool) -> list[dict[str, Any]]:
     found = []
     for other, policies, paths in (
         ("numba", 4, 2 if quick else 16),
-        (many, 16, 64 if quick else 512),
+        (many, 4 if quick else 16, 64 if quick else 512),
     ):
         outcomes = {}
         for name in names if other == "numba" else names[:-1]:

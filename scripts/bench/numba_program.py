@@ -306,7 +306,7 @@ def compiled() -> types.SimpleNamespace:
         original = namespace[name]
         copy = types.FunctionType(original.__code__, namespace, name, original.__defaults__)
         inner = name not in called
-        options = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
+        options = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True, "nogil": True}
         namespace[name] = numba.njit(forceinline=name in INLINED, **options)(copy)
     return types.SimpleNamespace(**{name: namespace[name] for name in called})
 

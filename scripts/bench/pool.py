@@ -14,14 +14,25 @@ from typing import Any
 WORKER = Path(__file__).parent / "worker.py"
 
 
-class Worker:
-    """A process pinned to a core; see `worker.py` for what it answers."""
+THREADED = "numba"
+"""This program takes minutes to compile and has no cache: one process, which runs on all cores."""
 
-    def __init__(self, program: str, config: str, core: int, cache: str) -> None:
+
+class Worker:
+    """A process pinned to cores, made ready on the first; see `worker.py` for what it answers."""
+
+    def __init__(self, program: str, config: str, cores: list[int], cache: str) -> None:
         environment = os.environ | {"DELEVERAGE_CACHE": cache, "NPROC": "1"}
         environment["JAX_PLATFORMS"] = "cpu"
         self._process = subprocess.Popen(
-            [sys.executable, str(WORKER), program, config, str(core), str(time.time())],
+            [
+                sys.executable,
+                str(WORKER),
+                program,
+                config,
+                ",".join(map(str, cores)),
+                str(time.time()),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -60,28 +71,31 @@ class Pool:
     def __init__(self, programs: dict[str, tuple[str, str]], cores: list[int], cache: str) -> None:
         self.cores = len(cores)
         self._threads = ThreadPoolExecutor(len(cores))
-        names = list(programs)
-
-        def started(place: int) -> dict[str, Worker]:
-            turned = names[place % len(names) :] + names[: place % len(names)]
-            return {name: Worker(*programs[name], cores[place], cache) for name in turned}
-
-        by_core = list(self._threads.map(started, range(len(cores))))
-        self.workers = {name: [core[name] for core in by_core] for name in names}
+        self.workers: dict[str, list[Worker]] = {}
+        alone = {name: what for name, what in programs.items() if what[0] == THREADED}
+        threaded = {
+            name: self._threads.submit(Worker, *what, cores, cache) for name, what in alone.items()
+        }
+        for name in programs.keys() - alone.keys():
+            self.workers[name] = []
+        for core in reversed(cores):  # on the first one the other is being compiled
+            for name, workers in self.workers.items():
+                workers.insert(0, Worker(*programs[name], [core], cache))
+        self.workers |= {name: [future.result()] for name, future in threaded.items()}
+        self.workers = {name: self.workers[name] for name in programs}
 
     def ask(self, name: str, tasks: list[Any]) -> tuple[float, list[dict[str, float]]]:
-        """One task a core at the same time: wall seconds of all, and the answers."""
+        """One task a worker at the same time: wall seconds of all, and the answers."""
         start = time.perf_counter()
         pairs = zip(self.workers[name], tasks, strict=True)
         answers = list(self._threads.map(lambda pair: pair[0].ask(pair[1]), pairs))
         return time.perf_counter() - start, answers
 
     def run(self, name: str, policies: int, paths: int) -> dict[str, float]:
-        """The paths split evenly over the cores; the slowest core sets the time."""
-        each = paths // self.cores
-        tasks = [
-            {"policies": policies, "first": n * each, "paths": each} for n in range(self.cores)
-        ]
+        """The paths split evenly over the workers; the slowest sets the time."""
+        workers = len(self.workers[name])
+        each = paths // workers
+        tasks = [{"policies": policies, "first": n * each, "paths": each} for n in range(workers)]
         _, answers = self.ask(name, tasks)
         return {
             "seconds": max(answer["seconds"] for answer in answers),

@@ -7,11 +7,8 @@ from typing import Any
 
 from pool import Pool
 
-LEAST = {"engine": 32, "numpy": 128, "numba": 1, "c": 32, "oct10": 32}
+LEAST = {"engine": 128, "numpy": 128, "numba": 1, "c": 32, "oct10": 128}
 """Paths that a core runs at least: a tile of the engine, a block of NumPy."""
-
-PATIENCE = 12.0
-"""Times the seconds of a run that one row may take."""
 
 
 class Rows:
@@ -20,18 +17,19 @@ class Rows:
     Args:
         pool: The workers.
         work: Cohorts times steps of each program's config.
+        patience: Times the seconds of a run that one row may take.
     """
 
-    def __init__(self, pool: Pool, work: dict[str, int]) -> None:
-        self._pool, self._work = pool, work
+    def __init__(self, pool: Pool, work: dict[str, int], patience: float) -> None:
+        self._pool, self._work, self._patience = pool, work, patience
 
     def interleaved(
         self, names: list[str], policies: int, seconds: float, repeats: int
     ) -> list[dict[str, Any]]:
         """One row a program, the repeats taken in turns, each of about some seconds.
 
-        A program whose least run takes long is repeated at least twice, and no more once its runs
-        have taken `PATIENCE` times those seconds.
+        A program whose least run takes long is repeated no more once its runs have taken
+        `patience` times those seconds.
         """
         sizes, runs = {}, {name: [] for name in names}
         for name in names:
@@ -43,7 +41,7 @@ class Rows:
         for repeat in range(repeats):
             for name in names:
                 spent = sum(run["seconds"] for run in runs[name])
-                done = len(runs[name]) > repeat or (repeat > 1 and spent > PATIENCE * seconds)
+                done = len(runs[name]) > repeat or spent > self._patience * seconds
                 if not done:
                     runs[name].append(self._pool.run(name, policies, sizes[name]))
         return [self._row(name, policies, sizes[name], runs[name]) for name in names]

@@ -1,4 +1,4 @@
-"""One process of the benchmark, pinned to one core: `worker.py PROGRAM CONFIG CORE STARTED`.
+"""One process of the benchmark, pinned to cores: `worker.py PROGRAM CONFIG CORES STARTED`.
 
 It answers each line of JSON on standard input with one on standard output. `{"policies", "first",
 "paths"}` is a run: seconds of wall and processor time, and the peak memory meanwhile; with `save`
@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-name, config, core, started = sys.argv[1:]
-os.sched_setaffinity(0, {int(core)})
+name, config, listed, started = sys.argv[1:]
+cores = [int(core) for core in listed.split(",")]
+os.sched_setaffinity(0, cores[:1])  # what is made ready takes one core
 for variable in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"  # before JAX and NumPy are imported
 
@@ -67,6 +68,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed goes to standard error
     program, answer = prepared(name, config, float(started))
+    os.sched_setaffinity(0, cores)
     print(json.dumps(answer), file=answers, flush=True)
     for line in sys.stdin:
         task = json.loads(line)
