@@ -189,7 +189,7 @@ class Simulator:
         rows = [lanes[lane] - policies.start for lane in wanted]
         counted: dict[str, np.ndarray] = {}
         for first in range(paths.start, paths.stop, self.tile_paths):
-            tile = self._start(group, lanes, first, (0, 0), paths.stop, lineage)
+            tile = self._start(group, lanes, first, (0, 0), paths.stop, lineage, max(wanted) + 1)
             outcomes, coordinates, _, histograms = jax.device_get(tile)
             for name, values in histograms.items():
                 total = counted.setdefault(name, np.zeros(values.shape, np.int32))
@@ -223,10 +223,11 @@ class Simulator:
         watched: tuple[int, int],
         stop: int,
         lineage: Lineage | None = None,
+        used: int | None = None,
     ) -> tuple[dict[str, jax.Array], ...]:
         with jax.enable_x64(self._dtype == "float64"):
             tile = None if lineage is None else _of_tile(lineage, first, self.tile_paths)
-            arguments = self._arguments(group, lanes, first, watched, stop, tile)
+            arguments = self._arguments(group, lanes, first, watched, stop, tile, used)
             program = (id(group), None if lineage is None else lineage.ids.shape[0])
             if program not in self._programs:
                 name = program_name(self.fingerprint(), arguments)
@@ -241,6 +242,7 @@ class Simulator:
         watched: tuple[int, int],
         stop: int,
         lineage: Lineage | None = None,
+        used: int | None = None,
     ) -> tuple:
         place = [list(group.members).index(p) for p in lanes]
         padded = place + [place[0]] * (LANES - len(place))
@@ -259,7 +261,7 @@ class Simulator:
             None,
             self.driver,
             lineage,
-            np.int32(len(lanes)),
+            np.int32(len(lanes) if used is None else used),
         )
 
     def _fuse(self) -> None:
