@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+PIECE_PATHS = 16_384
+"""Paths that are read at a time, at least: many units, as each piece has a cost of its own."""
+
+
 @dataclass(frozen=True)
 class Run:
     """An open run directory.
@@ -44,7 +48,7 @@ class Run:
         dataset = xr.open_zarr(
             self.path / STORE_FOLDER,
             consolidated=False,
-            chunks={} if find_spec("dask") else None,
+            chunks=_pieces(self.plan) if find_spec("dask") else None,
         )
         dataset = dataset.drop_dims("unit", errors="ignore")
         order = [name for name in self.plan.variables if name in dataset.data_vars]
@@ -126,6 +130,12 @@ def is_finalized(run_dir: Path) -> bool:
     except (OSError, ValueError) as error:
         raise RunError(f"the store of {run_dir} cannot be read ({error}); run again.") from None
     return bool(root.get("attributes", {}).get("complete", False))
+
+
+def _pieces(plan: Plan) -> dict[str, int]:
+    """How outcomes are cut for lazy reading: whole units, several of them at a time."""
+    units = max(1, PIECE_PATHS // plan.path_block)
+    return {"path": units * plan.path_block}
 
 
 def _plain_labels(dataset: xr.Dataset, plan: Plan) -> dict[str, Any]:
