@@ -54,7 +54,8 @@ def conditional(
     happened, known = event_of(x, given, given_above, given_below)
     name = f"{what.name} given {given.name or 'an event'}"
     result = gather_on(x, happened, what, level)
-    dataset = finish(result, what, level, name, f"on the paths of the event: {what.method}")
+    method = f"on the paths of the event: {what.method}"
+    dataset = finish(result, what, level, name, method, stacklevel=3)
     missing = (~known).sum("path").transpose(*result.dims)
     dataset["missing"] = (result.dims, missing.values.astype(np.int64))
     side, bound = ("above", given_above) if given_above is not None else ("below", given_below)

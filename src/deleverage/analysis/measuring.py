@@ -113,7 +113,12 @@ def tail_index(x: xr.DataArray, share: float = PEAK_SHARE, level: float = 0.95) 
 
 
 def finish(
-    result: Gathered, what: Measure | None, level: float, name: str, method: str
+    result: Gathered,
+    what: Measure | None,
+    level: float,
+    name: str,
+    method: str,
+    stacklevel: int = 4,
 ) -> xr.Dataset:
     """The Dataset of a measure with what it says of itself, and a warning of a thin tail.
 
@@ -123,6 +128,7 @@ def finish(
         level: Level of the intervals.
         name: What the measure is called.
         method: How value, error and interval are found.
+        stacklevel: Of the warning, which names the line that asks; 2: this function's caller.
     """
     dataset = result.dataset()
     dataset.attrs.update(measure=name, level=level, method=method)
@@ -138,6 +144,6 @@ def finish(
             f"sample, fewer than {what.least_points:g}; run more paths or take a level nearer the "
             "middle.",
             ThinTailWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     return dataset

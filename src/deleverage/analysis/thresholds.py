@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deleverage.analysis import pareto
-from deleverage.analysis.estimate import (
-    Estimate,
-    Sample,
-    require_fraction,
-)
+from deleverage.analysis.estimate import Estimate, Sample, ThinTailWarning, require_fraction
 from deleverage.analysis.measures import Tail
-from deleverage.analysis.peaks import Fitted, fit_peaks
+from deleverage.analysis.peaks import LEAST_PEAKS, Fitted, fit_peaks
 from deleverage.analysis.samples import gather, require_paths
 
 if TYPE_CHECKING:
@@ -52,7 +49,8 @@ def threshold_diagnostics(
         `shape`, `modified_scale` (each with `_standard_error`, `_lower`, `_upper`) and
         `goodness_of_fit`, the chance of a worse Cramér-von Mises distance under the fitted law
         (of plain paths alone). `chosen_share` is the largest share that is not refused,
-        nor any smaller one, at a chance below a tenth; NaN where even the smallest is.
+        nor any smaller one, at a chance below a tenth; NaN where even the smallest is. Where there
+        are too few peaks to fit, numbers are NaN, and a warning says so if it is at every share.
 
     Source: Davison and Smith 1990; Coles 2001, section 4.3; Choulakian and Stephens 2001.
     """
@@ -79,6 +77,13 @@ def threshold_diagnostics(
             for name, estimate in _estimates(fitted, sample, level).items():
                 for end, number in zip(("", *_ENDS), estimate, strict=True):
                     numbers[f"{name}{end}"][at] = number
+    if not peaks.any():
+        warnings.warn(
+            f"at no share do {x.sizes['path']} paths leave the {LEAST_PEAKS} peaks that a fit "
+            "needs, so every number is NaN; run more paths or take larger shares.",
+            ThinTailWarning,
+            stacklevel=2,
+        )
     dims = (*gathered.dims, "share")
     result = xr.Dataset(
         {name: (dims, values) for name, values in numbers.items()} | {"peaks": (dims, peaks)},

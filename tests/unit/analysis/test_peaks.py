@@ -223,6 +223,14 @@ def test_diagnostics_find_where_the_tail_begins():
         assert at.modified_scale.item() == pytest.approx(0.02 - 0.3 * 0.05, abs=4 * error)
 
 
+def test_too_few_paths_for_any_threshold_are_said_to_be():
+    x = outcome(np.random.default_rng(9).random(64))
+    with pytest.warns(tail.ThinTailWarning, match="64 paths leave the 30 peaks") as warned:
+        found = tail.threshold_diagnostics(x)
+    assert warned[0].filename == __file__
+    assert not found.peaks.any()
+
+
 def test_goodness_of_fit_is_uniform_under_the_law():
     rng = np.random.default_rng(8)
     y = genpareto.rvs(0.2, size=(200, 100), random_state=rng)

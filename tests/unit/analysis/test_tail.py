@@ -395,3 +395,20 @@ def test_a_shortfall_of_a_single_path_has_no_error(coords):
     assert np.isnan(tail.difference(x, "a", "b", q=0.995).standard_error)
     # many paths at the same worst value tell that there is nothing beyond it
     assert float(tail.expected_shortfall(0 * x[0], 0.995).standard_error) == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda x: tail.quantile(x, 0.99),
+        lambda x: tail.difference(x, "a", "b", q=0.99),
+        lambda x: tail.conditional(x, x, given_above=0.5, measure="quantile", q=0.99),
+    ],
+    ids=["quantile", "difference", "conditional"],
+)
+def test_a_thin_tail_is_warned_of_at_the_line_that_asks(ask):
+    rows = np.random.default_rng(0).random((2, 100))
+    x = xr.DataArray(rows, dims=("policy", "path"), coords={"policy": ["a", "b"]})
+    with pytest.warns(tail.ThinTailWarning) as warned:
+        ask(x)
+    assert {one.filename for one in warned} == {__file__}
