@@ -12,6 +12,7 @@ import numpy as np
 
 from deleverage.engine.compile_once import program_name
 from deleverage.engine.device import enable_compile_cache, fingerprint
+from deleverage.engine.lanes import LANES_AT_ONCE
 from deleverage.engine.program import simulate_tile
 from deleverage.engine.programs import arrays_of, compiled
 from deleverage.engine.rows import Unlowered
@@ -160,18 +161,20 @@ class Simulator:
     def cost(self) -> dict[str, float]:
         """What XLA counts in the first program, for a tile of `columns` path-policies.
 
-        It counts the body of each loop once, and the steps are loops: `operations` and `bytes` are
-        about those of one step with feedback and one without.
+        It counts the body of each loop once, and steps and batches of lanes are loops: `operations`
+        and `bytes` are about those of one step with feedback and one without, for a batch. It also
+        counts both sides of each branch, of which one is run.
         """
         group = self._groups[0]
+        lanes = LANES_AT_ONCE if jax.default_backend() == "cpu" else LANES
         with jax.enable_x64(self._dtype == "float64"):
             arguments = self._arguments(group, list(group.members)[:1], 0, (0, 0), 0)
-            compiled = simulate_tile.lower(*arguments).compile().compiled
-        counted, memory = compiled.cost_analysis(), compiled.memory_analysis()
+            program = self._program(group, arguments)
+        counted, memory = program.cost_analysis(), program.memory_analysis()
         return {
             "operations": float(counted["flops"]),
             "bytes": float(counted["bytes accessed"]),
-            "columns": float(LANES * self.tile_paths),
+            "columns": float(lanes * self.tile_paths),
             "temporary_mb": memory.temp_size_in_bytes / 1e6,
         }
 
@@ -228,11 +231,15 @@ class Simulator:
         with jax.enable_x64(self._dtype == "float64"):
             tile = None if lineage is None else _of_tile(lineage, first, self.tile_paths)
             arguments = self._arguments(group, lanes, first, watched, stop, tile, used)
-            program = (id(group), None if lineage is None else lineage.ids.shape[0])
-            if program not in self._programs:
-                name = program_name(self.fingerprint(), arguments)
-                self._programs[program] = compiled(name, _tile_in_dicts, arguments, self._cache)
-            return self._programs[program](*arrays_of(arguments))
+            return self._program(group, arguments, tile)(*arrays_of(arguments))
+
+    def _program(self, group: Group, arguments: tuple, lineage: Lineage | None = None) -> Any:
+        """The compiled program of a group, made for its first arguments."""
+        key = (id(group), None if lineage is None else lineage.ids.shape[0])
+        if key not in self._programs:
+            name = program_name(self.fingerprint(), arguments)
+            self._programs[key] = compiled(name, _tile_in_dicts, arguments, self._cache)
+        return self._programs[key]
 
     def _arguments(
         self,
