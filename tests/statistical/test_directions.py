@@ -30,10 +30,21 @@ def amount(outcomes, policy, name):
     return np.asarray(values.sum([d for d in values.dims if d != "path"]), np.float64)
 
 
+def paired(outcomes, name, policy, other):
+    """Mean of the paired difference, and its standard error."""
+    change = amount(outcomes, policy, name) - amount(outcomes, other, name)
+    return change.mean(), change.std(ddof=1) / np.sqrt(PATHS)
+
+
 def difference(outcomes, name, policy, other="baseline"):
     """Mean of the paired difference in its standard errors."""
-    change = amount(outcomes, policy, name) - amount(outcomes, other, name)
-    return change.mean() / (change.std(ddof=1) / np.sqrt(PATHS))
+    mean, error = paired(outcomes, name, policy, other)
+    return mean / error
+
+
+def change(outcomes, name, policy, other="baseline"):
+    """The same as text; of amounts in USD millions."""
+    return "{:+.4g} ± {:.2g}".format(*paired(outcomes, name, policy, other))
 
 
 # (what is worse, against what)
@@ -49,9 +60,14 @@ WORSE = [
 ]
 
 
+REPORTED = ("exchange/USDe/spot", "wrongful_liquidations", "compensation", "bad_debt")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("worse", "better"), WORSE)
 def test_it_deepens_the_depeg_and_raises_wrongful_losses(outcomes, worse, better):
+    changes = (f"{name} {change(outcomes, name, worse, better)}" for name in REPORTED)
+    print(f"{worse} against {better}: {', '.join(changes)}")
     assert difference(outcomes, "exchange/USDe/spot", worse, better) < -ERRORS
     for name in ("wrongful_liquidations", "compensation", "bad_debt"):
         assert difference(outcomes, name, worse, better) > ERRORS, name
@@ -59,15 +75,21 @@ def test_it_deepens_the_depeg_and_raises_wrongful_losses(outcomes, worse, better
 
 @pytest.mark.slow
 def test_a_redemption_index_with_a_floor_cuts_compensation_and_little_else(outcomes):
-    def ratio(name):
-        remedy, before = (
-            amount(outcomes, policy, name).mean() for policy in ("redemption_and_floor", "baseline")
-        )
+    def means(name):
+        policies = ("redemption_and_floor", "baseline")
+        return [amount(outcomes, policy, name).mean() for policy in policies]
+
+    def ratio(remedy, before):
         return remedy / before
 
-    assert ratio("compensation") < 0.2
-    assert abs(ratio("exchange/BTC/perp") - 1) < 0.1
-    assert abs(ratio("liquidated_notional") - 1) < 0.1
+    for name in (*REPORTED, "exchange/BTC/perp", "liquidated_notional", "missed_loss"):
+        remedy, before = means(name)
+        paired_change = change(outcomes, name, "redemption_and_floor")
+        print(f"{name}: {before:.4g} to {remedy:.4g}, {paired_change}")
+    assert ratio(*means("compensation")) < 0.2
+    # how far BTC falls, not where to: a tenth of its lowest price would be most of the fall
+    assert abs(ratio(*(1 - price for price in means("exchange/BTC/perp"))) - 1) < 0.1
+    assert abs(ratio(*means("liquidated_notional")) - 1) < 0.1
     for name in ("bad_debt", "missed_loss"):
         assert mean_change(outcomes, name) <= 0, name
 
