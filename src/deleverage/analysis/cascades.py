@@ -67,7 +67,8 @@ def co_depeg(
     Args:
         depeg_minutes: Outcome with the dimensions `path`, `peg` and `threshold`.
         threshold: One of the stored thresholds.
-        level: Level of the interval, exact without weights.
+        level: Level of the interval, exact for plain paths; with weights or in blocks that of as
+            many plain paths as have the error.
 
     Returns:
         `estimate` with its error and interval over the other dimensions, `peg` and `given`;

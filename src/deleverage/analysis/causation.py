@@ -40,7 +40,8 @@ def necessary_and_sufficient(
         below: The event is a value below this.
         selection: Labels by dimension; dimensions that are left are summed over.
         causes: Names in order, where the source is a mapping.
-        level: Level of the intervals: exact binomial ones; with weights or in blocks normal ones.
+        level: Level of the intervals: exact binomial ones; with weights or in blocks those of as
+            many plain paths as have the error.
 
     Returns:
         Over `cause`: `necessary` and `sufficient` with `_standard_error`, `_lower`, `_upper`;

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deleverage.analysis.estimate import Estimate, Sample, require_fraction
+from deleverage.analysis.estimate import NOTHING, Estimate, Sample, require_fraction
 from deleverage.analysis.measures import Measure, Tail, by_name
 from deleverage.analysis.measuring import finish
 from deleverage.analysis.samples import Gathered, gather, require_condition
@@ -31,7 +31,8 @@ def conditional(
     """The measure of `x` on the paths on which `given` lies above, or below, a threshold.
 
     `paths` counts the paths of the event, `missing` those on which either value is NaN. With
-    weights the measure is normalised by the weight of the event, and its interval is normal.
+    weights the measure is normalised by the weight of the event, and its interval is normal, that
+    of a probability as without an event: of as many plain paths as have its error.
 
     Args:
         x: An outcome with the dimension `path`.
@@ -97,13 +98,7 @@ def gather_on(x: xr.DataArray, happened: xr.DataArray, what: Measure, level: flo
 
 
 def on_event(what: Measure, sample: Sample, level: float) -> Estimate:
-    """The measure of the sample on an event.
-
-    With weights it is normalised by the weight of the event, which is estimated too: divided by
-    it, the terms lose their own mean.
-    """
+    """The measure of the sample on an event; NaN where all of its paths have the weight 0."""
     if sample.weights is None:
         return what.estimate(sample, level)
-    weights = sample.weights / np.mean(sample.weights)
-    value, terms = what.influence(sample._replace(weights=weights))
-    return sample.normal(value, terms - terms.mean() * weights, level)
+    return what.on_event(sample, level) if np.any(sample.weights > 0) else NOTHING

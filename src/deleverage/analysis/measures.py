@@ -1,8 +1,9 @@
 """The four measures of one sample: mean, quantile, expected shortfall, probability.
 
-Each has the same three methods. `estimate` gives the value with its error and interval,
-`influence` the value with one term a path whose mean error is the value's error (paired
-differences subtract them), `support` how many points of the sample carry it.
+Each has the same four methods. `estimate` gives the value with its error and interval, `on_event`
+that of weighted paths of an event, `influence` the value with one term a path whose mean error is
+the value's error (paired differences subtract them), `support` how many points of the sample carry
+it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ class Measure(ABC):
     @abstractmethod
     def estimate(self, sample: Sample, level: float) -> Estimate:
         """The value with its standard error and its interval of this level."""
+
+    def on_event(self, sample: Sample, level: float) -> Estimate:
+        """The value of weighted paths that an event chose, with a normal interval.
+
+        It is normalised by the weight of the event, which is estimated too: divided by it, the
+        terms lose their own mean.
+        """
+        weights = _weights_of(sample)
+        weights = weights / np.mean(weights)
+        value, terms = self.influence(sample._replace(weights=weights))
+        return sample.normal(value, terms - terms.mean() * weights, level)
 
     @abstractmethod
     def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
@@ -185,8 +197,8 @@ class Probability(Measure):
     method = (
         "share of paths; Clopper-Pearson interval (weighted or in blocks: of as many plain paths "
         "as have its error, after Korn and Graubard; weighted, where nothing was hit, 1 is the "
-        "upper bound; in blocks, where they are all hit alike, a bound on the share of those that "
-        "differ)"
+        "upper bound, and on an event, where all was, 0 the lower one; in blocks, where they are "
+        "all hit alike, a bound on the share of those that differ)"
     )
 
     def __post_init__(self) -> None:
@@ -213,12 +225,18 @@ class Probability(Measure):
             # alike, one that differs is taken to do so by a path.
             width = differ if value in (0.0, 1.0) else differ * count / sample.size
             return normal._replace(lower=max(value - width, 0.0), upper=min(value + width, 1.0))
-        if not np.any(terms > 0):
+        return _bounded(normal, sample, level)
+
+    def on_event(self, sample: Sample, level: float) -> Estimate:
+        """The share of the event's weight; where all or none of it was hit, nothing bounds it."""
+        weights = _weights_of(sample)
+        chance, terms = self.influence(sample)
+        mass = float(np.mean(weights))
+        value = chance / mass  # exactly 1 where all weight is hit
+        normal = sample.normal(value, (terms - value * weights) / mass, level)
+        if value == 1.0:
             return normal._replace(lower=0.0, upper=1.0)
-        if 0.0 < value < 1.0 and normal.standard_error > 0.0:
-            lower, upper = as_if_plain(value, normal.standard_error, sample, level)
-            return normal._replace(lower=lower, upper=upper)
-        return normal._replace(lower=max(normal.lower, 0.0), upper=min(normal.upper, 1.0))
+        return _bounded(normal, sample, level)
 
     def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
         """The share and the (weighted) indicator of each path."""
@@ -259,6 +277,20 @@ def by_name(
         f"measure is {name!r}, but it must be one of mean, quantile, expected_shortfall, "
         "probability."
     )
+
+
+def _weights_of(sample: Sample) -> np.ndarray:
+    return np.ones(sample.size) if sample.weights is None else sample.weights
+
+
+def _bounded(share: Estimate, sample: Sample, level: float) -> Estimate:
+    """A share, weighted or in blocks, with an interval inside [0, 1]; of none, all of it."""
+    if share.value == 0.0:
+        return share._replace(lower=0.0, upper=1.0)
+    if share.value < 1.0 and share.standard_error > 0.0:
+        lower, upper = as_if_plain(share.value, share.standard_error, sample, level)
+        return share._replace(lower=lower, upper=upper)
+    return share._replace(lower=max(share.lower, 0.0), upper=min(share.upper, 1.0))
 
 
 def _tail_points(sample: Sample, q: float, tail: Tail) -> float:

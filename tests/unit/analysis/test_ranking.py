@@ -8,9 +8,10 @@ import pytest
 import xarray as xr
 from scipy.stats import norm, studentized_range
 
-from deleverage.analysis import tail
+from deleverage.analysis import attribution, systemic, tail
 from deleverage.analysis.batches import batch_terms, batched
 from deleverage.analysis.measures import ExpectedShortfall, Mean
+from deleverage.analysis.shares import clopper_pearson
 from deleverage.errors import ConfigError, RunError
 
 
@@ -133,6 +134,67 @@ def test_conditional_probability_with_weights():
     sure = tail.conditional(x, x, given_above=0.0, measure="probability", above=0.0)
     assert sure.estimate.item() == pytest.approx(1.0)
     assert sure.standard_error.item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_weighted_shares_of_an_event_stay_within_0_and_1_and_have_a_width():
+    # weights of the event: 1, 2, 3 over 6; 1 and 9 over 10; what weighs nothing is no hit
+    weights = np.array([1.0, 2.0, 3.0, 1.0, 9.0, 0.0])
+    with np.errstate(divide="ignore"):
+        log_weight = np.log(weights)
+    given = xr.DataArray([1.0, 1, 1, 0, 0, 1], dims="path")
+    x = xr.DataArray(
+        [[0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 1, 0]],
+        dims=("policy", "path"),
+        coords={"log_weight": ("path", log_weight)},
+    ) * 1.0  # fmt: skip
+    found = tail.conditional(x, given, given_above=0.5, measure="probability", above=0.5)
+    np.testing.assert_allclose(found.estimate, [0, 1, 1 / 6], rtol=1e-14)
+    assert found.standard_error.values[:2].tolist() == [0, 0]
+    assert found.lower.values[:2].tolist() == [0, 0]
+    assert found.upper.values[:2].tolist() == [1, 1]
+    # by hand: terms w (hit - 1/6) / mean(w), and the plain sample with their error
+    terms = np.array([5 / 6, -1 / 3, -1 / 2, 0]) / 1.5
+    error = terms.std(ddof=1) / 2
+    count = 5 / 36 / error**2
+    assert found.standard_error.values[2] == pytest.approx(error, rel=1e-12)
+    ends = [found[end].values[2] for end in ("lower", "upper")]
+    assert ends == pytest.approx(clopper_pearson(count / 6, count, 0.95), rel=1e-9)
+    assert 1 / 6 - norm.ppf(0.975) * error < 0 < ends[0] < 1 / 6 < ends[1] < 1
+    nothing = tail.conditional(x, x[0], given_above=2.0, measure="probability", above=0.5)
+    assert np.isnan(nothing.upper).all()
+
+
+def test_an_event_of_weight_nothing_has_no_share():
+    x = xr.DataArray(
+        [1.0, 0, 1, 0],
+        dims="path",
+        coords={"log_weight": ("path", np.array([-np.inf, -np.inf, 0.5, 0.5]))},
+    )
+    given = xr.DataArray([1.0, 1, 0, 0], dims="path")
+    found = tail.conditional(x, given, given_above=0.5, measure="probability", above=0.5)
+    assert (found.paths.item(), math.isnan(found.estimate.item())) == (2, True)
+
+
+def test_weighted_necessity_and_codepeg_are_bounded_alike():
+    log_weight = ("path", np.log([0.5, 1.5, 1.0, 1.0]))
+    x = {(): [0.0] * 4, ("a",): [1.0, 1, 0, 0]}
+    x |= {("b",): [0.0] * 4, ("a", "b"): [1.0, 1, 0, 0]}
+    game = {
+        frozenset(names): xr.DataArray(row, dims="path", coords={"log_weight": log_weight})
+        for names, row in x.items()
+    }
+    found = attribution.necessary_and_sufficient(game, above=0.5)
+    assert found.necessary.values.tolist() == [1, 0]
+    assert found.necessary_lower.values.tolist() == [0, 0]
+    assert found.necessary_upper.values.tolist() == [1, 1]
+    minutes = xr.DataArray(
+        np.array([[1.0, 1, 0, 0], [0, 0, 1, 0]])[:, :, None],
+        dims=("peg", "path", "threshold"),
+        coords={"peg": ["a", "b"], "threshold": [0.95], "log_weight": log_weight},
+    )
+    found = systemic.co_depeg(minutes)
+    assert found.estimate.sel(peg="b", given="a").item() == 0
+    assert found.upper.sel(peg="b", given="a").item() == 1
 
 
 def test_a_condition_of_fewer_dimensions_holds_for_all_and_nan_is_missing():
