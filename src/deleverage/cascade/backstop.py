@@ -50,7 +50,7 @@ def absorb(
     Returns:
         Accounts, markets, fund and vaults after the losses, and the losses themselves.
 
-    Source: MODEL.md section 2.9.
+    Source: MODEL.md section 2.9, A37.
     """
     bad_debt = settled.bad_debt
     drawn = jnp.minimum(fund, bad_debt)  # exact: rounding must not overdraw the fund

@@ -64,6 +64,8 @@ def watch_index(
 def is_suspended(book: BookRules, halted: Array) -> Array:
     """Cohorts with a position in a halted market, `[book, bucket, column]` bool.
 
+    They place no liquidation orders; the due set and deficits are as without a halt (A22).
+
     Args:
         book: What the books are, and their starting positions.
         halted: `[I, column]` bool.

@@ -90,7 +90,7 @@ def deleverage(
         Accounts, markets and losses after it, and the equity of each venue's accounts that can
         still be charged, `[venue, column]`.
 
-    Source: MODEL.md section 2.9 (ADL).
+    Source: MODEL.md section 2.9 (ADL), A6.
     """
     share, charge = uncovered * backstop.adl, None
     if open_share is not None:

@@ -1,5 +1,7 @@
 """Stage 7: orders beyond the end of a measured book stay with who placed them. MODEL.md 2.7.
 
+They are no orders of the next step, which decides anew (A13).
+
 A layout without books of kind `profile` places no such orders: nothing of this is traced.
 """
 

@@ -95,7 +95,7 @@ def judge(
         filled: Share of the collateral orders that each book took; None: all of them.
         terms: Of collateral sold off the books; None: none is.
 
-    Source: MODEL.md section 2.10.
+    Source: MODEL.md section 2.10; A20 (sales of `targeting` books).
     """
     facts, is_due = book.facts, masks.is_due
     units = seized(facts, is_due, orders)

@@ -48,7 +48,7 @@ def review(
         t: Number of the step; the first one has no return.
         minutes: Length of the step, $h$.
 
-    Source: MODEL.md section 2.4.
+    Source: MODEL.md section 2.4, A23.
     """
     moved = jnp.log(index_price / before.last_index)
     averaged = smoothed_variance(before.variance, moved, rules.smoothing, minutes)

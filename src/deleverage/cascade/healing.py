@@ -49,7 +49,7 @@ def heal(
         layout: Static world.
         maps: Its relations.
         rules: Half-lives and capacities.
-        depth: Of this step.
+        depth: Of this step, at the displacement after the orders in all parts (A14).
         displacement: After the orders, `[market, column]`.
         gate_open: `[venue, column]`, 1 open.
         redeemed: Units that stage 6 has redeemed already, `[pegged, column]`; None: none.

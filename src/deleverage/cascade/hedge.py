@@ -82,7 +82,7 @@ def after_hedging(
         price: After stage 8, `[market, column]`.
         fundamental: With pegged assets at their anchor's price, `[asset, column]`.
 
-    Source: MODEL.md section 2.9 (hedges).
+    Source: MODEL.md section 2.9 (hedges), A31.
     """
     worth = hedge_worth(layout, rules, after, price)
     profit = worth - issuer.hedge - added_to_hedges(layout, before, after)

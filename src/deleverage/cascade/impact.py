@@ -43,7 +43,7 @@ def execute(depth: Depth, price: Array, units_sold: Array) -> tuple[Array, Array
     Returns:
         The rise of the displacement and the average price, both `[market, column]`.
 
-    Source: MODEL.md section 2.7.
+    Source: MODEL.md section 2.7; A3 (a cross pair's orders leave the book of its quote alone).
     """
     rise = units_sold * depth.inverse
     slip = jnp.where(rise == 0, 1, ratio_or_zero(-jnp.expm1(-rise), rise))

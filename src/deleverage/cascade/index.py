@@ -57,7 +57,7 @@ def publish(
         t: Number of the step.
         factor: Of glitches on the raw index, `[index, column]`; None: none.
 
-    Source: MODEL.md section 2.3.
+    Source: MODEL.md section 2.3, A10, A15 and A16.
     """
     reference = once(partial(reference_price, maps), price)
     redemption, ring = redemption_price[maps.index_asset], markets.redemption

@@ -67,7 +67,7 @@ def redemption_prices(layout: Layout, issuer: IssuerState, fundamental: Array) -
         issuer: After the step's news.
         fundamental: With pegged assets at their anchor's price, `[asset, column]`.
 
-    Source: MODEL.md section 2.1.
+    Source: MODEL.md section 2.1, A28.
     """
     rows = np.array(layout.pegged, np.int32)
     return with_rows(fundamental, rows, fundamental[rows] * issuer.ratio)

@@ -40,7 +40,7 @@ def perps_to_close(
     Returns:
         `[book, bucket, column]` of each perp slot.
 
-    Source: MODEL.md section 2.6.
+    Source: MODEL.md section 2.6, A5.
     """
     share = 1
     if book.any_target:
@@ -147,7 +147,7 @@ def share_to_shed(book: BookRules, accounts: Accounts, prices: SlotPrices) -> Ar
     Returns:
         `[book, bucket, column]`.
 
-    Source: MODEL.md section 2.6; Greenwood, Landier and Thesmar (2015), equation 4.
+    Source: MODEL.md section 2.6, A19; Greenwood, Landier and Thesmar (2015), equation 4.
     """
     start, loan = book.start, book.facts.loan
     perps = list(zip(start.position, prices.perp, start.entry, accounts.contracts, strict=True))

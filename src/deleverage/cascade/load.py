@@ -85,7 +85,7 @@ def add_load(
         maps: Its relations.
         outages: Rate $\lambda$, threshold $\bar L$ and the hazard that each path stands.
         state: So far.
-        sold: Forced notional $L$ of the step, `[market, column]`.
+        sold: Forced notional $L$ of the step, not what is traded (A11), `[market, column]`.
         t: Step number, counted from 0.
 
     Source: MODEL.md section 2.1.

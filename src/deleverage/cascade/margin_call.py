@@ -89,7 +89,10 @@ def slot_haircuts(facts: Facts, published: Published) -> list[Scaling] | None:
 
 
 def fair_prices(facts: Facts, published: Published) -> SlotPrices:
-    """Redemption or reference prices of the slots, as index and as mark; haircuts as written."""
+    """Redemption or reference prices of the slots, as index and as mark.
+
+    Haircuts are as written (A23).
+    """
     return SlotPrices(
         to_slots(published.fair_price, facts.collateral),
         to_slots(published.fair_price, facts.underlying),
@@ -116,7 +119,8 @@ def call_margin(
         gate_open: `[venue, column]`, 1 open.
         watched: Lane and path of a column whose margins are handed out, or None.
         drive: The paired run judges nothing, so that no cohort fails the baseline there.
-        engine_open: `[venue, column]`, 0 where no cohort sells; None: every engine works.
+        engine_open: `[venue, column]`, 0 where no cohort sells, hedges included (A9); None: every
+            engine works.
 
     Source: MODEL.md sections 2.4 and 2.5.
     """

@@ -65,7 +65,7 @@ def fill_off_book(
         minutes: Length of the step.
         drive: How cohorts are visited.
 
-    Source: MODEL.md section 2.6.
+    Source: MODEL.md section 2.6, A21.
     """
     if not maps.any_off_book:
         return orders, None

@@ -31,7 +31,7 @@ def market_prices(maps: Maps, fundamental: Array, displacement: Array) -> Array:
     Returns:
         `[market, column]`; a cross pair includes its quote asset's spot book $q(m)$.
 
-    Source: MODEL.md section 2.2.
+    Source: MODEL.md section 2.2, A3.
     """
     discount = once(lambda y: jnp.exp(-y), displacement)
     price = fundamental[maps.market_asset] * discount

@@ -49,7 +49,7 @@ def cut(contracts: Callable[[Array, Array], Array], wanted: Array) -> Cut:
             `[..., column]`.
         wanted: $X$, `[..., column]`.
 
-    Source: MODEL.md section 2.9 (queue).
+    Source: MODEL.md section 2.9 (queue), A27.
     """
     kind = jnp.int64 if wanted.dtype == jnp.float64 else jnp.int32
     bits = jnp.finfo(wanted.dtype).bits - 1  # without the sign

@@ -37,7 +37,7 @@ def holders_sales(
     Returns:
         `[market, column]`.
 
-    Source: MODEL.md section 2.8 (run).
+    Source: MODEL.md section 2.8 (run), A30.
     """
     member = pegged_spot(layout, maps)
     speed = jnp.minimum(1, rules.run_rate * minutes)

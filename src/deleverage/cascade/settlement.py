@@ -64,7 +64,10 @@ class Paid(NamedTuple):
 def bankruptcy_equity(
     start: Books, accounts: Accounts, prices: SlotPrices
 ) -> tuple[Array, list[Array]]:
-    """Equity at own-venue prices without haircuts, and the unrealised profit of each perp slot."""
+    """Equity at own-venue prices without haircuts, and the unrealised profit of each perp slot.
+
+    Source: MODEL.md section 2.9, A32.
+    """
     slots = zip(accounts.contracts, prices.perp, start.entry, strict=True)
     profit = [contracts * (price - entry) for contracts, price, entry in slots]
     return accounts.cash + worth(accounts.collateral, prices.collateral) + total(profit), profit
@@ -76,7 +79,7 @@ def own_prices(facts: Facts, price: Array) -> SlotPrices:
 
 
 def sweep(accounts: Accounts) -> tuple[Accounts, Array]:
-    """Take what is left of accounts that are the venue's and hold nothing more."""
+    """Take what is left of accounts that are the venue's and hold nothing more (A32)."""
     empty = accounts.taken_over & ~has_positions(accounts)
     leftover = jnp.where(empty, jnp.maximum(accounts.cash, 0), 0)
     return eqx.tree_at(lambda a: a.cash, accounts, accounts.cash - leftover), leftover

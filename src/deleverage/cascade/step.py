@@ -1,4 +1,4 @@
-"""One step of the cascade: the stages in order, nothing else."""
+"""One step of the cascade: the stages in order, nothing else. Venues act once a step (A7)."""
 
 from __future__ import annotations
 

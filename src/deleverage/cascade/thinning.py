@@ -17,7 +17,7 @@ def thin(rules: ThinningRules, depth: Depth, variance: Array) -> Depth:
     $$l \max(\ell, 1 / (1 + c \max(0, v / v_0 - 1)))$$
 
     Args:
-        rules: Strength $c$, normal variance $v_0$ and the share $\ell$ that stays.
+        rules: Strength $c$, normal variance $v_0$ and the share $\ell$ that stays (A17).
         depth: After the liquidity drop.
         variance: $v$, of log returns per minute, `[market, column]`.
 
@@ -31,7 +31,7 @@ def thin(rules: ThinningRules, depth: Depth, variance: Array) -> Depth:
 def realise(
     rules: ThinningRules, before: Volatility, log_price: Array, minutes: float
 ) -> Volatility:
-    """Average the squared log return since the end of the step before."""
+    """Average the squared log return since the end of the step before, jumps in full (A17)."""
     moved = log_price - before.log_price
     variance = smoothed_variance(before.variance, moved, rules.smoothing, minutes)
     return Volatility(variance, log_price)

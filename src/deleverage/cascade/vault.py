@@ -45,7 +45,7 @@ def room(maps: Maps, rules: VaultRules, vault: VaultState, price: Array) -> Arra
 
     $$\max(0,\; K + \text{gains} - \sum_m |u_m| P'_m)$$
 
-    Source: MODEL.md section 2.9 (vault).
+    Source: MODEL.md section 2.9 (vault), A38.
     """
     held = by_venue(maps, jnp.abs(vault.units) * price)
     return jnp.maximum(rules.capacity + gains(maps, vault, price) - held, 0)
@@ -54,7 +54,7 @@ def room(maps: Maps, rules: VaultRules, vault: VaultState, price: Array) -> Arra
 def orders_of_vaults(maps: Maps, rules: VaultRules, vault: VaultState, minutes: float) -> Array:
     """Contracts that vaults sell in a step, bought < 0, `[market, column]`.
 
-    Source: MODEL.md section 2.6 (vaults).
+    Source: MODEL.md section 2.6 (vaults), A39.
     """
     kept = half_life_decay(minutes, rules.half_life)[maps.market_venue]
     return (1 - kept) * vault.units
@@ -108,7 +108,7 @@ def take_over(
         Accounts, vaults and losses after it; the share of deficits that is left, and the share of
         the contracts which accounts still have that goes with them, `[venue, column]`.
 
-    Source: MODEL.md section 2.9 (vault).
+    Source: MODEL.md section 2.9 (vault), A40 and A41.
     """
     own = (deficit, call.sells[:, :, None, None])
 

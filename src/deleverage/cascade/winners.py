@@ -53,7 +53,7 @@ def stakes(
         ranked: Whether any venue ranks winners.
         charge: Of a deficit that is charged to winners; None: the same share.
 
-    Source: MODEL.md section 2.9.
+    Source: MODEL.md section 2.9; A25 (scores at closing prices).
     """
     prices = own_prices(book.facts, price)
     equity, profit = bankruptcy_equity(book.start, accounts, prices)
@@ -112,6 +112,8 @@ def maker_stakes(markets: Markets, price: Array) -> MakerStakes:
 
     Their cash holds what they earned on contracts long closed: of the ones that they still have, it
     counts no more than a contract can have gained, so that an inventory of nothing wins nothing.
+
+    Source: MODEL.md section 2.9, A26 (rank) and A33 (profit).
     """
     most = jnp.abs(markets.maker_units) * jnp.maximum(1, price)
     profit = jnp.minimum(markets.maker_cash + markets.maker_units * price, most)

@@ -91,7 +91,10 @@ class PerpBook(_Common):
     margin: MarginKind = "cross"  # `isolated`: each position has its own share of the collateral
 
     def positions(self) -> dict[str, PerpBook]:
-        """A book of each perp alone, by asset, with its share of size, collateral and accounts."""
+        """A book of each perp alone, by asset, with its share of size and of collateral.
+
+        Each position counts as an account. Source: MODEL.md section 3, A42 and A43.
+        """
         return {
             asset: self.model_copy(
                 update={

@@ -18,7 +18,7 @@ def build_issuers(
     """Leaves of `IssuerRules`, `[pegged, policy]`; None where no issuer is modelled.
 
     Args:
-        specs: Of all pegged assets; None: never short, and nobody runs.
+        specs: Of all pegged assets; None: never short (A1), and nobody runs.
         entries: What issuers redeem under each policy, by asset.
     """
     if not any(specs):

@@ -53,6 +53,8 @@ def build_world(config: Config, names: Names, layout: Layout, base: Config | Non
         layout: The layout.
         base: The config whose scenario this one overrides, if it does. What the override leaves
             out keeps its place with neutral numbers, so that every draw means the same in both.
+
+    Source: MODEL.md section 4, A34.
     """
     assets = config.scenario.assets
     shocks = config.scenario.shocks

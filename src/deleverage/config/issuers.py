@@ -84,7 +84,7 @@ class Redemptions(Model):
 def redemptions(
     spec: IssuerSpec | None, capacity: float | None, lever: IssuerLever | None
 ) -> Redemptions:
-    """What an issuer redeems: at the pace given, or its liquid reserve over a day.
+    """What an issuer redeems: at the pace given, or its liquid reserve over a day (A29).
 
     Args:
         spec: The issuer's, if it is modelled.

@@ -58,7 +58,7 @@ Levels = Annotated[tuple[tuple[Share, PositiveMoney], ...], AfterValidator(_risi
 
 
 class ProfileImpact(Model):
-    """Measured depth: what stands within given distances, the bid side for both sides."""
+    """Measured depth: what stands within given distances, the bid side for both sides (A12)."""
 
     kind: Literal["profile"]
     levels: Levels | None = None  # [distance below the mid, USD up to there in all]

@@ -23,7 +23,10 @@ class Pledges:
     cap: np.ndarray  # [pool] USD millions
 
     def granted(self, collateral: np.ndarray) -> np.ndarray:
-        """Share of what each slot pledges that counts, min(1, cap / total), [Jc, B]."""
+        """Share of what each slot pledges that counts, min(1, cap / total), [Jc, B].
+
+        In units at the start, whatever prices do later. Source: MODEL.md section 2.4, A4.
+        """
         used = self.pool >= 0
         pledged = np.zeros(len(self.cap))
         np.add.at(pledged, self.pool[used], collateral.sum(axis=-1)[used])
@@ -102,7 +105,7 @@ def migrated(
 ) -> Response:
     """The response when a share of what books give up moves to others.
 
-    What moves brings own funds of its own: receivers grow in accounts and own funds alike.
+    What moves brings own funds of its own: receivers grow in accounts and own funds alike (A36).
 
     Args:
         books: Compositions and baseline sizes.

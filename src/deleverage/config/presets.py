@@ -69,7 +69,7 @@ def _short(name: str) -> str:
 
 @lru_cache(maxsize=2)
 def published_rules(key: str) -> Mapping[str, Mapping[str, Any]]:
-    """Published rules of a key (`index` or `mark`): what a config would say, by name."""
+    """Published rules of a key (`index` or `mark`): what a config would say, by name (A18)."""
     rows = table("price_rules")
     return {row["preset"]: json.loads(row["terms"]) for row in rows if row["key"] == key}
 

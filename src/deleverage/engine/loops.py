@@ -59,7 +59,10 @@ class Coupled(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """The run without feedback on the same draws: states, units sold, lowest fundamentals."""
+    """The run without feedback on the same draws: states, units sold, lowest fundamentals.
+
+    Load shuts no gate in it. Source: MODEL.md section 2.1, A11.
+    """
 
     layout: Layout
     one_by_one: bool

@@ -60,7 +60,7 @@ def simulate_tile(
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
     Args:
-        world: Layout (static) and shocks of the run, which the path coordinates are of.
+        world: Layout (static) and shocks of the run, which the path coordinates are of (A35).
         policy: Leaves `[..., lane]`.
         seed: uint32.
         first_path: Global id of the first path, uint32.

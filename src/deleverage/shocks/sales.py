@@ -20,6 +20,8 @@ def units_sold(world: World, time: Array, paths: int) -> Array | None:
 
     Returns:
         None where there is no seller.
+
+    Source: MODEL.md section 2.1, A8.
     """
     if not world.sales:
         return None

@@ -112,7 +112,8 @@ def with_total(normals: Array, totals: Array) -> Array:
 
     $$Z_i + (\sqrt n\,T - \sum_j Z_j) / n$$
 
-    Deviations from the mean are independent of the mean, so this is the law of plain normals.
+    Deviations from the mean are independent of the mean, so this is the law of plain normals. Only
+    the total is spread evenly, not the way to it (A44).
 
     Args:
         normals: Z, `[interval, factor, path]`.
@@ -129,7 +130,7 @@ def tilted(sampling: Sampling, u: Array, chance: Array) -> tuple[Array, Array]:
 
     With the share a of plain paths and shift d, the score $z = -\Phi^{-1}(u)$ has the density
     $a\varphi(z) + (1 - a)\varphi(z - d)$, so its weight $1 / (a + (1 - a)\,e^{dz - d^2/2})$ is
-    at most 1/a. No score goes beyond that of the least plain uniform.
+    at most 1/a. No score goes beyond that of the least plain uniform (A45).
 
     Args:
         sampling: Shift and share.

@@ -14,7 +14,7 @@ and for nothing beyond k + 1, where its weight is 0. Weights average to 1 in eac
 Thresholds and the length of moves are fixed before the first replicate, by a pilot that is no part
 of the result. So each replicate is unbiased for every mean, replicates are independent, and errors
 come from how they differ. A replicate is computed whole and by itself: it follows from the seed and
-its own path ids.
+its own path ids. Rare paths are reached from less rare ones by small moves of their draws (A46).
 
 Sources: Kahn and Harris 1951 (splitting); Au and Beck 2001 (subset simulation); Cerou and Guyader
 2007 (levels from quantiles); Botev and Kroese 2012 (a pilot for the levels, unbiased with them
