@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.plan import CONFIG_FILE
-from deleverage.results.schema import VARIABLES
+from deleverage.results.schema import DRAW_BLOCK, VARIABLES
 from deleverage.sweep.levels import simulator_of
 from deleverage.sweep.worker import engine
 
@@ -57,7 +58,9 @@ def worst_paths(
 ) -> list[int]:
     """The paths of a policy with the worst values of a variable, the worst first.
 
-    Large values are bad; of prices at their trough and of margins, small ones.
+    Large values are bad; of prices at their trough and of margins, small ones. Paths of weight 0,
+    which stand for nothing, are left out, and so is what only repeats a path: a move that splitting
+    did not make, known by the same draws and outcomes in the same replicate.
 
     Args:
         outcomes: Outcomes of a run.
@@ -92,8 +95,39 @@ def worst_paths(
         x = x.min(extra) if low else x.sum(extra, skipna=False)
     values = np.asarray(x.values, dtype=np.float64)
     worst = values if low else -values
-    order = np.argsort(np.where(np.isnan(worst), np.inf, worst), kind="stable")
-    return [int(path) for path in order[: min(count, int(np.sum(~np.isnan(values))))]]
+    candidates = ~np.isnan(values)
+    if "log_weight" in outcomes.coords:
+        candidates &= outcomes["log_weight"].values != -np.inf
+    order = np.argsort(np.where(candidates, worst, np.inf), kind="stable")
+    order = order[candidates[order]]
+    if outcomes.attrs.get("sampling") != "splitting":
+        return [int(path) for path in order[:count]]
+    return _different(outcomes, policy, order, values, count)
+
+
+def _different(
+    outcomes: xr.Dataset, policy: str, order: np.ndarray, values: np.ndarray, count: int
+) -> list[int]:
+    """The first paths in an order, without those that repeat one before them."""
+    stored = outcomes.isel(policy=_place(outcomes, policy), drop=True)
+    blocks = outcomes[DRAW_BLOCK].values
+    apart = ("path", "log_weight", DRAW_BLOCK)  # a copy has its own
+
+    @cache
+    def row(path: int) -> list[bytes]:
+        one = stored.isel(path=path)
+        names = [n for n, x in stored.variables.items() if "path" in x.dims and n not in apart]
+        return [one[name].values.tobytes() for name in names]
+
+    chosen: list[int] = []
+    for path in map(int, order):
+        if len(chosen) == count:
+            break
+        # only what ranks alike in the same replicate is read and compared
+        alike = [p for p in chosen if values[p] == values[path] and blocks[p] == blocks[path]]
+        if not any(row(one) == row(path) for one in alike):
+            chosen.append(path)
+    return chosen
 
 
 class Replayer:

@@ -111,3 +111,26 @@ def test_worst_paths_are_large_losses_and_low_troughs():
     assert worst_paths(outcomes, "baseline", "trough_price", 1, at=MARKETS[0]) == [1]
     with pytest.raises(ConfigError, match="has no label 'c'; it has a, b"):
         worst_paths(outcomes, "baseline", "equity_lost", at="c")
+
+
+def test_worst_paths_of_splitting_are_different_trajectories():
+    # path 0 has the weight 0; 2 and 3 repeat 1, 4 has its draws apart, 5 its wick, 6 its replicate
+    outcomes = xr.Dataset(
+        {
+            "bad_debt": (("policy", "path"), [[9.0, 5, 5, 5, 5, 5, 5, 1]]),
+            "wick_price": (("policy", "path", "market"), np.full((1, 8, 2), 0.5)),
+        },
+        coords={
+            "policy": ["baseline"],
+            "market": MARKETS[:2],
+            "severity": ("path", [3.0, 2, 2, 2, 1, 2, 2, 0]),
+            "log_weight": ("path", [-np.inf, -1, -1, -2, -1, -1, -1, 0]),
+            "draw_block": ("path", [0, 0, 0, 0, 0, 0, 1, 1]),
+        },
+        attrs={"sampling": "splitting"},
+    )
+    outcomes.wick_price[0, 5, 1] = 0.4
+    assert worst_paths(outcomes, "baseline", "bad_debt", 3) == [1, 4, 5]
+    assert worst_paths(outcomes, "baseline", "bad_debt", 9) == [1, 4, 5, 6, 7]
+    # paths that were drawn each by itself may end alike, and only a weight of 0 leaves one out
+    assert worst_paths(outcomes.drop_attrs(), "baseline", "bad_debt", 3) == [1, 2, 3]
