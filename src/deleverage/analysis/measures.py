@@ -156,7 +156,10 @@ class ExpectedShortfall(Measure):
         if sample.weights is not None:
             terms *= sample.weights
         value = sign * (boundary + float(np.mean(terms)))
-        if np.count_nonzero(upper.values >= boundary) == 1:
+        worst = upper.values >= boundary
+        if sample.weights is not None:
+            worst &= sample.weights > 0  # what weighs nothing tells nothing
+        if np.count_nonzero(worst) == 1:
             terms = np.full(sample.size, math.nan)
         return value, sign * terms
 

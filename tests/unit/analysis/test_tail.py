@@ -397,6 +397,17 @@ def test_a_shortfall_of_a_single_path_has_no_error(coords):
     assert float(tail.expected_shortfall(0 * x[0], 0.995).standard_error) == 0
 
 
+@pytest.mark.usefixtures("quiet")
+def test_paths_of_weight_nothing_do_not_make_a_single_path_several():
+    weights = np.r_[np.full(48, 50 / 49), 0.0, 50 / 49]
+    with np.errstate(divide="ignore"):
+        log_weight = np.log(weights)
+    values = np.r_[np.arange(48.0), 60.0, 50.0]
+    found = tail.expected_shortfall(outcome(values, log_weight=("path", log_weight)), 0.995)
+    assert found.estimate.item() == pytest.approx(50.0)
+    assert np.isnan([found.standard_error, found.lower, found.upper]).all()
+
+
 @pytest.mark.parametrize(
     "ask",
     [
