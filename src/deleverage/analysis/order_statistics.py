@@ -16,10 +16,12 @@ import numpy as np
 from deleverage.analysis.estimate import (
     Estimate,
     Sample,
+    block_starts,
     degrees_of_freedom,
     error_of_mean,
     half_width,
 )
+from deleverage.analysis.shares import plain_count
 
 _ROUNDING = 1e-9
 """Share of a rank that `n * q` may exceed a whole number by without meaning the next one."""
@@ -80,7 +82,8 @@ def quantile(sample: Sample, q: float, level: float) -> Estimate:
     The density f is a difference quotient of order statistics over `bandwidth`. Inside an atom
     (many paths with exactly 0, a constant sample) it is infinite and the error 0. The interval is
     exact for plain paths; with weights, or in blocks, it is where the distribution function is
-    within its own normal error of q (in blocks: Student's, from how the blocks differ).
+    within its own normal error of q (in blocks: Student's, from how the blocks differ). An end is
+    infinite where as many plain paths as have the error at the quantile would not bound that side.
     """
     if sample.is_plain:
         location, lower, upper = _plain(sample.values, q, level)
@@ -153,17 +156,37 @@ def _inverted(sample: Sample, q: float, level: float | None) -> tuple[Location, 
         above = np.flatnonzero(share - z * error < q)
         first = int(below[-1]) + 1 if below.size else 0
         last = int(above[-1]) + 1 if above.size else 0
-    elif math.isnan(share_error):
-        first, last = 0, final + 1
+    elif math.isnan(share_error):  # a single block bounds nothing
+        return location, -math.inf, math.inf
     else:  # each error is a pass over all paths: look for the ends by halving
         places = range(final + 1)
         first = bisect_left(places, True, key=lambda i: share[i] + z * error_at(i) >= q)
         last = bisect_left(places, True, key=lambda i: share[i] - z * error_at(i) >= q)
+    # At the last value nothing lies beyond, which has no error: take the one before it. Where most
+    # of the sample is at or below a low quantile, the error is that of all weights: count those.
+    inside = np.flatnonzero(share[: middle + 1] < 1.0)
+    if inside.size and (q >= 0.5 or share[middle] <= 0.5):
+        place = int(inside[-1])
+        place_error = error_at(place)
+        alike = place_error == 0.0  # every block has as many below: the ends are neighbours
+        plain = math.inf if alike else plain_count(share[place], place_error, sample, level)
+    else:
+        plain = _effective_size(sample)
+    plain = max(plain, 0.0)  # a path that outweighs all others makes a share negative
+    miss = (1.0 - level) / 2.0
     return (
         location,
-        float(ordered[min(first, final)]),
-        float(ordered[last]) if last <= final else math.inf,
+        float(ordered[min(first, final)]) if (1.0 - q) ** plain < miss else -math.inf,
+        float(ordered[last]) if last <= final and q**plain <= miss else math.inf,
     )
+
+
+def _effective_size(sample: Sample) -> float:
+    """Kish's number of equal blocks, or paths, that are worth as much."""
+    weights = np.ones(sample.size) if sample.weights is None else sample.weights
+    if sample.blocks is not None:
+        weights = np.add.reduceat(weights, block_starts(sample.blocks))
+    return float(np.sum(weights)) ** 2 / float(np.sum(weights**2))
 
 
 def _weighted_share(weights: np.ndarray, *, from_above: bool) -> tuple[np.ndarray, np.ndarray]:

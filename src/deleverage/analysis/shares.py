@@ -14,16 +14,22 @@ def as_if_plain(
 ) -> tuple[float, float]:
     """Interval of a share strictly between 0 and 1, weighted or in blocks.
 
-    It is that of as many plain paths as have this error, made fewer by what Student's interval is
-    wider than the normal one. A normal interval covers far too seldom where few paths were hit.
+    It is that of as many plain paths as have this error. A normal interval covers far too seldom
+    where few paths were hit.
+    """
+    count = plain_count(value, standard_error, sample, level)
+    return clopper_pearson(value * count, count, level)
+
+
+def plain_count(value: float, standard_error: float, sample: Sample, level: float) -> float:
+    """Plain paths that have this error, fewer by what Student's interval is wider than normal.
 
     Source: Korn and Graubard 1998.
     """
     normal, student = (
         half_width(level, degrees) for degrees in (math.inf, degrees_of_freedom(sample.blocks))
     )
-    count = value * (1.0 - value) / standard_error**2 * (normal / student) ** 2
-    return clopper_pearson(value * count, count, level)
+    return value * (1.0 - value) / standard_error**2 * (normal / student) ** 2
 
 
 def clopper_pearson(hits: float, count: float, level: float) -> tuple[float, float]:

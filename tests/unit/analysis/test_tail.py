@@ -58,6 +58,41 @@ def test_a_side_that_the_sample_cannot_bound_is_infinite():
     assert found.lower.item() == 18.0
 
 
+@pytest.mark.parametrize("count", [20, 100, 365, 375, 1000])
+@pytest.mark.parametrize("coords", ["weighted", "in blocks"])
+@pytest.mark.usefixtures("quiet")
+def test_ends_are_infinite_where_those_of_as_many_plain_paths_are(count, coords):
+    values = np.random.default_rng(0).permutation(np.arange(1.0 * count))
+    # 0.99^n is the chance that all lie below the quantile: 2.5% at 367 paths. Of blocks it takes
+    # 371, whose error has 370 degrees of freedom: 370 (1.95996 / 1.96640)^2 = 367.6.
+    nearly_one = {"log_weight": ("path", np.full(count, 1e-12))}
+    each = {"draw_block": ("path", np.arange(count))}
+    kind = nearly_one if coords == "weighted" else each
+    for sign, q in ((1, 0.99), (-1, 0.01)):
+        plain = tail.quantile(outcome(sign * values), q)
+        found = tail.quantile(outcome(sign * values, **kind), q)
+        for end in ("lower", "upper"):
+            assert np.isinf(found[end].item()) == np.isinf(plain[end].item()), end
+    assert math.isinf(plain.lower.item()) == (count < 367)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_single_heavy_path_bounds_no_quantile_beyond_the_others():
+    # one path of 200 weighs as much as 20: beyond the others lies what it alone tells
+    weights = np.r_[np.full(199, 180 / 199), 20.0]
+    found = tail.quantile(outcome(np.arange(200.0), log_weight=("path", np.log(weights))), 0.95)
+    assert found.estimate.item() == 199.0
+    assert found.upper.item() == math.inf
+    assert 0 <= found.lower.item() < 199
+
+
+@pytest.mark.parametrize("q", [0.05, 0.95])
+def test_a_weighted_sample_that_is_one_atom_is_its_own_interval(q):
+    log_weight = np.random.default_rng(0).standard_normal(2000) * 0.5 - 0.125
+    found = tail.quantile(outcome(np.full(2000, 3.0), log_weight=("path", log_weight)), q)
+    assert found.lower.item() == found.estimate.item() == found.upper.item() == 3.0
+
+
 @pytest.mark.parametrize(
     ("q", "expected"),
     # 10 values: the worst 30%; the worst 25% with half of the third; the worst 5%, half a value
