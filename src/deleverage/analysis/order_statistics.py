@@ -165,7 +165,7 @@ def _inverted(sample: Sample, q: float, level: float | None) -> tuple[Location, 
     # At the last value nothing lies beyond, which has no error: take the one before it. Where most
     # of the sample is at or below a low quantile, the error is that of all weights: count those.
     inside = np.flatnonzero(share[: middle + 1] < 1.0)
-    if inside.size and (q >= 0.5 or share[middle] <= 0.5):
+    if inside.size and (q >= 0.5 or 0.0 < share[middle] <= 0.5):
         place = int(inside[-1])
         place_error = error_at(place)
         alike = place_error == 0.0  # every block has as many below: the ends are neighbours
@@ -186,7 +186,8 @@ def _effective_size(sample: Sample) -> float:
     weights = np.ones(sample.size) if sample.weights is None else sample.weights
     if sample.blocks is not None:
         weights = np.add.reduceat(weights, block_starts(sample.blocks))
-    return float(np.sum(weights)) ** 2 / float(np.sum(weights**2))
+    square = float(np.sum(weights**2))
+    return float(np.sum(weights)) ** 2 / square if square > 0 else 0.0
 
 
 def _weighted_share(weights: np.ndarray, *, from_above: bool) -> tuple[np.ndarray, np.ndarray]:

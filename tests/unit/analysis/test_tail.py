@@ -87,6 +87,13 @@ def test_a_single_heavy_path_bounds_no_quantile_beyond_the_others():
 
 
 @pytest.mark.parametrize("q", [0.05, 0.95])
+@pytest.mark.usefixtures("quiet")
+def test_paths_that_all_weigh_nothing_bound_no_quantile(q):
+    found = tail.quantile(outcome(np.arange(50.0), log_weight=("path", np.full(50, -np.inf))), q)
+    assert (found.lower.item(), found.upper.item()) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("q", [0.05, 0.95])
 def test_a_weighted_sample_that_is_one_atom_is_its_own_interval(q):
     log_weight = np.random.default_rng(0).standard_normal(2000) * 0.5 - 0.125
     found = tail.quantile(outcome(np.full(2000, 3.0), log_weight=("path", log_weight)), q)
