@@ -77,7 +77,8 @@ def _apart(leaf: Array, axis: int, size: int) -> Array:
     """An axis in pieces, the pieces in front."""
     shape = jnp.shape(leaf)
     axis %= len(shape)
-    pieces = jnp.reshape(leaf, (*shape[:axis], -1, size, *shape[axis + 1 :]))
+    # no -1: a world without pegs has axes of no length, from which nothing can be inferred
+    pieces = jnp.reshape(leaf, (*shape[:axis], shape[axis] // size, size, *shape[axis + 1 :]))
     return jnp.moveaxis(pieces, axis, 0)
 
 
@@ -85,4 +86,5 @@ def _together(pieces: Array, axis: int) -> Array:
     """The pieces of an axis in front, joined again."""
     axis %= pieces.ndim - 1
     moved = jnp.moveaxis(pieces, 0, axis)
-    return jnp.reshape(moved, (*moved.shape[:axis], -1, *moved.shape[axis + 2 :]))
+    whole = moved.shape[axis] * moved.shape[axis + 1]
+    return jnp.reshape(moved, (*moved.shape[:axis], whole, *moved.shape[axis + 2 :]))

@@ -26,7 +26,7 @@ class Tree(SimpleNamespace):
 
 def rules_of(lanes: int) -> Tree:
     level = np.arange(1.0, 2 * lanes + 1).reshape(2, lanes)
-    return Tree(reporting=Tree(due_at_start=level[0]), level=level)
+    return Tree(reporting=Tree(due_at_start=level[0]), level=level, of_pegs=np.zeros((0, lanes)))
 
 
 def series(*lanes: int) -> Tree:
@@ -40,7 +40,11 @@ def run(rules, inputs, watched):
     steps = level[0] * drop  # [step, lane, path]
     lane, path = watched
     return (
-        {"last": steps[-1], "both": level * steps[0]},
+        {
+            "last": steps[-1],
+            "both": level * steps[0],
+            "of_pegs": rules.of_pegs[..., None] * drop[0],
+        },
         {"steps": steps[:, lane, path]},
         {"counts": jnp.moveaxis(steps, 0, -1).astype(jnp.int32).sum(axis=-2)[None, None]},
     )
