@@ -71,13 +71,12 @@ class Pool:
     def __init__(self, programs: dict[str, tuple[str, str]], cores: list[int], cache: str) -> None:
         self.cores = len(cores)
         self._threads = ThreadPoolExecutor(len(cores))
-        self.workers: dict[str, list[Worker]] = {}
+        self.workers: dict[str, list[Worker]]
         alone = {name: what for name, what in programs.items() if what[0] == THREADED}
         threaded = {
             name: self._threads.submit(Worker, *what, cores, cache) for name, what in alone.items()
         }
-        for name in programs.keys() - alone.keys():
-            self.workers[name] = []
+        self.workers = {name: [] for name in programs if name not in alone}
         for core in reversed(cores):  # on the first one the other is being compiled
             for name, workers in self.workers.items():
                 workers.insert(0, Worker(*programs[name], [core], cache))

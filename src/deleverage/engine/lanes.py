@@ -20,6 +20,17 @@ Found = tuple[dict[str, Array], dict[str, Array], dict[str, Array]]
 """Outcomes `[..., lane, path]`, one column's record, histograms `[time, row, lane, bin]`."""
 
 
+def lanes_at_once(lanes: int, one_by_one: bool) -> int:
+    """Lanes of a batch: all of them, unless cohorts are visited one by one.
+
+    Args:
+        lanes: Of the tile.
+        one_by_one: Whether they are.
+    """
+    batched = one_by_one and lanes % LANES_AT_ONCE == 0
+    return LANES_AT_ONCE if batched else lanes
+
+
 def run_lanes(
     run: Callable[[Policy, Inputs, Array], Found],
     policy: Policy,

@@ -23,7 +23,7 @@ from deleverage.cascade.maps import Maps, maps_of
 from deleverage.cascade.outcome import conclude
 from deleverage.cascade.parts import by_slots
 from deleverage.cascade.step import StepInputs, step_inputs
-from deleverage.engine.lanes import LANES_AT_ONCE, run_lanes
+from deleverage.engine.lanes import lanes_at_once, run_lanes
 from deleverage.engine.loops import Coupled, Fixed, Paired, fuse
 from deleverage.engine.timeline import Timeline, histograms_of, scan_stretches, seen
 from deleverage.policy import Policy
@@ -94,7 +94,7 @@ def simulate_tile(
         by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
         inputs = by_lane(own)
     if one_by_one is None:
-        one_by_one = jax.default_backend() == "cpu"  # elsewhere each pass would be a round trip
+        one_by_one = visits_cohorts()
     counted = first_path + jnp.arange(paths, dtype=jnp.uint32) < stop
     run = partial(
         run_paths,
@@ -106,13 +106,19 @@ def simulate_tile(
         driver=driver,
     )
     lanes = policy.reporting.due_at_start.shape[-1]
-    if one_by_one and driver == "scan" and lanes > LANES_AT_ONCE and lanes % LANES_AT_ONCE == 0:
+    at_once = lanes_at_once(lanes, one_by_one and driver == "scan")
+    if at_once < lanes:
         wanted = jnp.asarray(lanes if used is None else used)
-        found = run_lanes(run, policy, inputs, watched, LANES_AT_ONCE, wanted)
+        found = run_lanes(run, policy, inputs, watched, at_once, wanted)
     else:
         found = run(policy, inputs, watched)
     outcomes, record, histograms = found
     return outcomes, coordinates, record, histograms
+
+
+def visits_cohorts() -> bool:
+    """Whether this backend visits cohorts one by one: elsewhere each pass would be a round trip."""
+    return jax.default_backend() == "cpu"
 
 
 def run_paths(

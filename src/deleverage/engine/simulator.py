@@ -12,8 +12,8 @@ import numpy as np
 
 from deleverage.engine.compile_once import program_name
 from deleverage.engine.device import enable_compile_cache, fingerprint
-from deleverage.engine.lanes import LANES_AT_ONCE
-from deleverage.engine.program import simulate_tile
+from deleverage.engine.lanes import lanes_at_once
+from deleverage.engine.program import simulate_tile, visits_cohorts
 from deleverage.engine.programs import arrays_of, compiled
 from deleverage.engine.rows import Unlowered
 from deleverage.engine.timeline import Timeline
@@ -38,6 +38,16 @@ class Group(NamedTuple):
     policy: Policy  # leaves [..., policy], NumPy
     members: Sequence[int]  # places on the policy axis
     own: World | None = None  # leaves [..., policy], where these policies override the shocks
+
+
+class Tile(NamedTuple):
+    """What is asked of a program beside its group and lanes."""
+
+    first: int  # id of its first path
+    watched: tuple[int, int] = (0, 0)  # lane and path whose steps are recorded
+    stop: int = SEEDS - 1  # first path that histograms leave out
+    lineage: Lineage | None = None  # of the block's paths, where they inherit draws
+    used: int | None = None  # lanes that are wanted; None: all that are there
 
 
 class Plan(Protocol):
@@ -132,9 +142,8 @@ class Simulator:
             lanes = [p for p in group.members if p in block]
             if policy in lanes:
                 lane = lanes.index(policy)
-                watched = (lane, path - first)
-                tile = self._start(group, lanes, first, watched, SEEDS - 1, lineage)
-                outcomes, _, record, _ = jax.device_get(tile)
+                tile = Tile(first, watched=(lane, path - first), lineage=lineage)
+                outcomes, _, record, _ = jax.device_get(self._start(group, lanes, tile))
                 mine = {name: values[..., lane, path - first] for name, values in outcomes.items()}
                 return mine, record
         count = sum(len(group.members) for group in self._groups)
@@ -155,7 +164,7 @@ class Simulator:
             for start in range(0, max(group.members) + 1, LANES):
                 lanes = [p for p in group.members if p in range(start, start + LANES)]
                 if lanes:
-                    found.append((lanes, self._start(group, lanes, first, (0, 0), SEEDS - 1)[0]))
+                    found.append((lanes, self._start(group, lanes, Tile(first))[0]))
         return found
 
     def cost(self) -> dict[str, float]:
@@ -166,10 +175,9 @@ class Simulator:
         counts both sides of each branch, of which one is run.
         """
         group = self._groups[0]
-        lanes = LANES_AT_ONCE if jax.default_backend() == "cpu" else LANES
+        lanes = lanes_at_once(LANES, visits_cohorts() and self.driver == "scan")
         with jax.enable_x64(self._dtype == "float64"):
-            arguments = self._arguments(group, list(group.members)[:1], 0, (0, 0), 0)
-            program = self._program(group, arguments)
+            program = self._program(group, self._arguments(group, list(group.members)[:1], Tile(0)))
         counted, memory = program.cost_analysis(), program.memory_analysis()
         return {
             "operations": float(counted["flops"]),
@@ -192,8 +200,9 @@ class Simulator:
         rows = [lanes[lane] - policies.start for lane in wanted]
         counted: dict[str, np.ndarray] = {}
         for first in range(paths.start, paths.stop, self.tile_paths):
-            tile = self._start(group, lanes, first, (0, 0), paths.stop, lineage, max(wanted) + 1)
-            outcomes, coordinates, _, histograms = jax.device_get(tile)
+            tile = Tile(first, stop=paths.stop, lineage=lineage, used=max(wanted) + 1)
+            started = self._start(group, lanes, tile)
+            outcomes, coordinates, _, histograms = jax.device_get(started)
             for name, values in histograms.items():
                 total = counted.setdefault(name, np.zeros(values.shape, np.int32))
                 np.add(total, values, out=total)
@@ -219,19 +228,11 @@ class Simulator:
             block[rows] = part
 
     def _start(
-        self,
-        group: Group,
-        lanes: list[int],
-        first: int,
-        watched: tuple[int, int],
-        stop: int,
-        lineage: Lineage | None = None,
-        used: int | None = None,
+        self, group: Group, lanes: list[int], tile: Tile
     ) -> tuple[dict[str, jax.Array], ...]:
         with jax.enable_x64(self._dtype == "float64"):
-            tile = None if lineage is None else _of_tile(lineage, first, self.tile_paths)
-            arguments = self._arguments(group, lanes, first, watched, stop, tile, used)
-            return self._program(group, arguments, tile)(*arrays_of(arguments))
+            arguments = self._arguments(group, lanes, tile)
+            return self._program(group, arguments, tile.lineage)(*arrays_of(arguments))
 
     def _program(self, group: Group, arguments: tuple, lineage: Lineage | None = None) -> Any:
         """The compiled program of a group, made for its first arguments."""
@@ -241,16 +242,8 @@ class Simulator:
             self._programs[key] = compiled(name, _tile_in_dicts, arguments, self._cache)
         return self._programs[key]
 
-    def _arguments(
-        self,
-        group: Group,
-        lanes: list[int],
-        first: int,
-        watched: tuple[int, int],
-        stop: int,
-        lineage: Lineage | None = None,
-        used: int | None = None,
-    ) -> tuple:
+    def _arguments(self, group: Group, lanes: list[int], tile: Tile) -> tuple:
+        lineage = tile.lineage
         place = [list(group.members).index(p) for p in lanes]
         padded = place + [place[0]] * (LANES - len(place))
         return (
@@ -258,17 +251,17 @@ class Simulator:
             jax.tree.map(np.asarray, group.world),
             jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.policy),
             np.uint32(self._seed),
-            np.uint32(first),
-            np.array(watched, np.int32),
+            np.uint32(tile.first),
+            np.array(tile.watched, np.int32),
             self.tile_paths,
             np.dtype(self._dtype),
             jax.tree.map(lambda leaf: np.asarray(leaf)[..., padded], group.own),
             self._timeline,
-            np.uint32(stop),
+            np.uint32(tile.stop),
             None,
             self.driver,
-            lineage,
-            np.int32(len(lanes) if used is None else used),
+            None if lineage is None else _of_tile(lineage, tile.first, self.tile_paths),
+            np.int32(len(lanes) if tile.used is None else tile.used),
         )
 
     def _fuse(self) -> None:
@@ -290,7 +283,7 @@ class Simulator:
         """Why a program fits no kernel, found by tracing it."""
         with jax.enable_x64(self._dtype == "float64"):
             for group in self._groups:
-                arguments = self._arguments(group, list(group.members)[:1], 0, (0, 0), 0)
+                arguments = self._arguments(group, list(group.members)[:1], Tile(0))
                 try:
                     eqx.filter_eval_shape(simulate_tile, *arguments)
                 except Unlowered as found:
