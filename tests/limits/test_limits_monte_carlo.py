@@ -27,7 +27,7 @@ def of_mean(sample):
     return sample.mean(), sample.std(ddof=1) / len(sample) ** 0.5
 
 
-# 80% volatility, 1/52 year, barrier 90 from 100; checked continuously it would be 0.3604929768
+# 80% volatility, 1/52 year, barrier 90 from 100; test_limits_passage.py has the continuous value
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
@@ -118,6 +118,37 @@ def test_a_rare_severity_under_every_kind_of_sampling(limit, scheme):
         weights = np.exp(ds.log_weight.values.astype(float))
         most = {"importance": 10.01, "splitting": 4.0001}
         assert weights.max() <= most.get(scheme, np.inf)
+
+
+def test_importance_weights_of_a_tilted_normal_score(limit):
+    # z normal about 1, so the mean of w^2 = exp(1 - 2z) is e; that of w is 1
+    tilted = ("sampling.kind=importance", "sampling.shift=1", "sampling.plain_share=0")
+    ds = limit("rare_severity", *tilted)
+    weights = np.exp(ds.log_weight.values.astype(float))
+    z = (ds.severity.values.astype(float) - 0.02) / 0.04
+    assert weights == pytest.approx(np.exp(0.5 - z), rel=1e-5)
+    assert_within(*of_mean(weights), 1.0)
+    assert_within(*of_mean(weights**2), np.e)
+    # w^2 has a heavy tail, z below -1, where one path in 44 brings half of its mean: sharper, the
+    # other half, as exp(1 - 2z) phi(z - 1) = e phi(z + 1)
+    middle = np.where(np.abs(z - 1) < 2, weights**2, 0.0)
+    assert_within(*of_mean(middle), np.e * (norm.cdf(4) - norm.cdf(0)))
+
+
+def test_a_score_beyond_four_by_a_shift_of_four(limit):
+    # the loss begins where the score is 4: 0.04 x 4 of severity above its mean
+    mean = -np.log(0.85) - 4 * 0.04
+    tilted = ("sampling.kind=importance", "sampling.shift=4", "sampling.plain_share=0")
+    ds = limit(
+        "rare_severity", *tilted, f"scenario.shocks.macro.severity.mean={mean:.17g}"
+    )
+    chance = tail.probability(ds.bad_debt, above=0.0)
+    estimate, error = float(chance.estimate[0]), float(chance.standard_error[0])
+    assert severe_loss(mean)[0] == pytest.approx(3.167124e-5, rel=1e-6)
+    assert_within(estimate, error, 3.167124e-5)
+    crude = 3.167124e-5 * (1 - 3.167124e-5) / ds.sizes["path"]
+    # its relative error: of a variance of weights whose fourth moment is finite
+    assert crude / error**2 == pytest.approx(6999, rel=0.05)
 
 
 def test_a_far_barrier_by_splitting(limit):
