@@ -65,11 +65,13 @@ class Checker:
         self._scenario()
         for label, entry in self.config.entries.items():
             key = self.config.key_of(label)
-            self._policy(entry, key)
+            there = self
             if entry.scenario.parts:
-                self._override(label, (*key, "scenario"))
+                there = self._override(label, (*key, "scenario"))
             elif entry.leverage.margin is not None:
-                self._override(label, (*key, "leverage", "margin"))
+                there = self._override(label, (*key, "leverage", "margin"))
+            # of causes that are combined one may take out what another's lever is for
+            (self if self.config.is_combination(label) else there)._policy(entry, key)
             if not self.config.is_combination(label):
                 check_effects(self.config.under(label), self.names, entry, key)
                 if entry.scenario.parts:
@@ -110,8 +112,8 @@ class Checker:
         check_shocks(self)
         check_books(self)
 
-    def _override(self, label: str, key: Key) -> None:
-        """An entry's own scenario: sound, and with the labels that the dataset has."""
+    def _override(self, label: str, key: Key) -> Checker:
+        """An entry's own scenario: sound, and with the labels that the dataset has; its checker."""
         if label == "baseline":
             self.refuse(
                 key,
@@ -142,6 +144,7 @@ class Checker:
                 "the kinds of the scenario",
                 "add an asset of the other kind to the scenario",
             )
+        return variant
 
     def refuse(self, key: Key, came: str, allowed: str, advice: str) -> NoReturn:
         """Raise the ConfigError of a key."""

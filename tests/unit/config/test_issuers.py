@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deleverage.config import build, load_config
+from deleverage.errors import ConfigError
 
 SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
 ISSUER = (
@@ -34,6 +35,19 @@ def test_an_issuer_becomes_units_and_its_reserve_a_pace():
     # the baseline first, the entry last
     assert rules.reserve[0, [0, -1]] == pytest.approx([144.0, 14.4])
     assert policy.healing.redemption_capacity[0, [0, -1]] == pytest.approx([0.1, 5.0])
+
+
+def test_a_lever_is_for_the_scenario_of_its_own_entry():
+    lever = "policies.x={scenario: {assets: {USDe: {issuer: {supply: 1.44bn}}}}, issuer: {USDe: {"
+    found = build(load_config(SMOKE, [f"{lever}reserve_share: 1%}}}}}}"]))
+    last = len(found.labels["policy"]) - 1
+    ((_, policy, *_),) = [group for group in found.groups if last in group[2]]
+    assert policy.issuer.reserve[0, -1] == pytest.approx(14.4)
+    # of which nothing is left to hold where the entry takes the book out
+    scenario = "books: {usde_loops: null, exchange_longs: {collateral: USDT}}"
+    out = f"policies.x={{scenario: {{{scenario}}}, leverage: {{repledge: false}}}}"
+    with pytest.raises(ConfigError, match="repledge where no book is a loop"):
+        load_config(SMOKE, [out])
 
 
 def test_without_an_issuer_nothing_is_modelled():
