@@ -157,6 +157,8 @@ def test_a_folder_that_cannot_be_written_is_said_so(call, tmp_path):
 def test_the_schema_describes_a_config(call):
     schema = json.loads(call("schema")[1])
     assert {"name", "seed", "paths", "scenario", "policies"} <= set(schema["properties"])
+    venue = schema["$defs"]["Mark"]["properties"]["kind"]
+    assert venue["enum"] == ["index", "last", "median"]  # the words of a choice
 
 
 def test_presets_are_listed(call):

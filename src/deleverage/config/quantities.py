@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 NEVER = 1e30
@@ -65,6 +65,7 @@ class Reader:
 
     read: Callable[[Any], Any]
     write: Callable[[Any], Any]
+    words: tuple[str, ...] = ()  # all that it reads, where these are a few
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -77,6 +78,13 @@ class Reader:
                 self.write, when_used="json"
             ),
         )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Pydantic's hook: an editor is told the words."""
+        found = handler(schema)
+        return found | {"enum": list(self.words)} if self.words else found
 
 
 def quantity(
@@ -129,7 +137,7 @@ def choice(*words: str) -> Reader:
             raise refusal(value, f"one of {listed}", "choose one of them")
         return value
 
-    return Reader(read, str)
+    return Reader(read, str, words)
 
 
 def _number(what: str, *, low: float = -math.inf, open_low: bool = False) -> Reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -47,24 +47,24 @@ LiquidationKind = Annotated[str, choice("close", "target", "targeting")]
 SaleKind = Annotated[str, choice("market", "spread", "redeem", "backstop", "hold")]
 
 
-class Mark(Model):
-    """The price that a perp's margin is computed on."""
+class MarkChange(Model):
+    """The part of a mark rule that a policy sets on a venue."""
+
+    kind: MarkKind | None = None
+    basis_half_life: HalfLife | None = None  # of the EMA of perp minus index in a `median`
+
+
+class Mark(MarkChange):
+    """The price that a perp's margin is computed on, with the defaults of a venue."""
 
     preset: Annotated[str, named("mark rule", published_rules("mark"))] | None = None
     kind: MarkKind = "median"
-    basis_half_life: HalfLife = 0.5  # of the EMA of perp minus index in a `median`
+    basis_half_life: HalfLife = 0.5
 
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, given: Any) -> Any:
         return with_preset("mark", given)
-
-
-class MarkChange(Model):
-    """The part of a mark rule that a policy sets on a venue."""
-
-    kind: MarkKind | None = None
-    basis_half_life: HalfLife | None = None
 
 
 class IndexTerms(Model):
@@ -321,7 +321,7 @@ def _adl(value: Any) -> Any:
     return value
 
 
-AdlKind = Annotated[bool | str, BeforeValidator(_adl)]
+AdlKind = Annotated[bool | Literal["pro_rata", "queue"], BeforeValidator(_adl)]
 
 
 class VaultRule(Model):
