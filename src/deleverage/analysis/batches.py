@@ -49,11 +49,12 @@ class Batched(NamedTuple):
     def redrawn(self, draws: int) -> np.ndarray:
         """Errors of the values drawn again from their joint law, `[draw, sample]`.
 
-        Gaussian multipliers on the batches; the same numbers at every call.
+        It is the normal law with their covariance, which Gaussian multipliers on the batches would
+        give too; the same numbers at every call.
         """
-        count = self.terms.shape[-1]
-        multipliers = np.random.default_rng(0).standard_normal((draws, count))
-        return multipliers @ self.terms.T / count
+        powers, axes = np.linalg.eigh(self.covariance())
+        root = axes * np.sqrt(np.maximum(powers, 0.0))
+        return np.random.default_rng(0).standard_normal((draws, powers.size)) @ root.T
 
     def combined(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Linear combinations `[row, sample]` of the values, and their errors, `[row]`."""

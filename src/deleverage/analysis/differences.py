@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
+from deleverage.analysis import paired as of_paths
 from deleverage.analysis import ranking as ranks
-from deleverage.analysis.estimate import Estimate, Sample, require_fraction
-from deleverage.analysis.measures import Measure, Probability, Tail, by_name
+from deleverage.analysis.estimate import require_fraction
+from deleverage.analysis.measures import Measure, Tail, by_name
 from deleverage.analysis.measuring import finish
 from deleverage.analysis.samples import gather, require_paths
-from deleverage.analysis.shares import paired_shares
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,13 +49,10 @@ def paired(
     first, second = (of_policy(x, label) for label in (policy_a, policy_b))
     result = gather(first, second)
     for place, one, other in result.pairs():
-        result.put(place, _paired(what, one, other, level), one.size)
+        result.put(place, of_paths.difference(what, one, other, level), one.size)
         result.note_support(min(what.support(one), what.support(other)))
     name = f"difference of {what.name}"
-    method = "paired influence functions; normal interval"
-    if what.name == "probability":
-        method += " (plain paths: Agresti-Min)"
-    return finish(result, what, level, name, method).assign_attrs(
+    return finish(result, what, level, name, of_paths.METHOD).assign_attrs(
         policies=f"{policy_a} - {policy_b}"
     )
 
@@ -78,19 +73,6 @@ def ranking(
     `policy`, and every `difference` over `policy` and `other`, by max-t.
     """
     return ranks.ranking(x, by_name(measure, q, tail, above, below), best, level)
-
-
-def _paired(what: Measure, one: Sample, other: Sample, level: float) -> Estimate:
-    value_a, terms_a = what.influence(one)
-    value_b, terms_b = what.influence(other)
-    with np.errstate(invalid="ignore"):
-        terms = terms_a - terms_b
-        value = value_a - value_b
-    result = one.normal(value, terms, level)
-    if isinstance(what, Probability) and one.is_plain:
-        lower, upper = paired_shares(terms_a, terms_b, level)
-        return result._replace(lower=lower, upper=upper)
-    return result
 
 
 def of_policy(x: xr.DataArray, label: str) -> xr.DataArray:

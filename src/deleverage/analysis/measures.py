@@ -24,7 +24,7 @@ from deleverage.analysis.estimate import (
     from_normal,
     require_fraction,
 )
-from deleverage.analysis.shares import as_if_plain, clopper_pearson
+from deleverage.analysis.shares import as_if_plain, clopper_pearson, unseen
 from deleverage.errors import ConfigError
 
 Tail = Literal["upper", "lower"]
@@ -199,9 +199,9 @@ class Probability(Measure):
     name = "probability"
     method = (
         "share of paths; Clopper-Pearson interval (weighted or in blocks: of as many plain paths "
-        "as have its error, after Korn and Graubard; weighted, where nothing was hit, 1 is the "
-        "upper bound, and on an event, where all was, 0 the lower one; in blocks, where they are "
-        "all hit alike, a bound on the share of those that differ)"
+        "as have its error, after Korn and Graubard; where nothing was hit, or on an event all, "
+        "the weight of as many of the heaviest paths or blocks as may have been missed; in blocks "
+        "that are all hit alike, a bound on the share of those that differ)"
     )
 
     def __post_init__(self) -> None:
@@ -221,30 +221,30 @@ class Probability(Measure):
                 value, error, *clopper_pearson(int(np.count_nonzero(terms)), sample.size, level)
             )
         normal = sample.normal(value, terms, level)
-        if sample.weights is None and normal.standard_error == 0.0:
-            count = int(degrees_of_freedom(sample.blocks)) + 1
-            _, differ = clopper_pearson(0, count, level)
-            # A path is hit no oftener than some path of its block; and where all blocks are hit
-            # alike, one that differs is taken to do so by a path.
-            width = differ if value in (0.0, 1.0) else differ * count / sample.size
+        if sample.weights is None and normal.standard_error == 0.0 and value not in (0.0, 1.0):
+            # Where all blocks are hit alike, one that differs is taken to do so by a path.
+            count = degrees_of_freedom(sample.blocks) + 1
+            width = unseen(sample, level) * count / sample.size
             return normal._replace(lower=max(value - width, 0.0), upper=min(value + width, 1.0))
-        return _bounded(normal, sample, level)
+        missed = terms[_weights_of(sample) > 0.0] == 0.0
+        return _bounded(normal, sample, level, not missed.any())
 
     def on_event(self, sample: Sample, level: float) -> Estimate:
-        """The share of the event's weight; where all or none of it was hit, nothing bounds it."""
+        """The share of the event's weight; all of it may be what was hit, or nothing."""
         weights = _weights_of(sample)
         chance, terms = self.influence(sample)
         mass = float(np.mean(weights))
         value = chance / mass  # exactly 1 where all weight is hit
         normal = sample.normal(value, (terms - value * weights) / mass, level)
-        if value == 1.0:
-            return normal._replace(lower=0.0, upper=1.0)
-        return _bounded(normal, sample, level)
+        return _bounded(normal, sample._replace(weights=weights / mass), level, value == 1.0)
+
+    def hits(self, values: np.ndarray) -> np.ndarray:
+        """On which paths it happened, bool `[path]`."""
+        return values > self.above if self.above is not None else values < self.below
 
     def influence(self, sample: Sample) -> tuple[float, np.ndarray]:
         """The share and the (weighted) indicator of each path."""
-        values = sample.values
-        terms = (values > self.above if self.above is not None else values < self.below) * 1.0
+        terms = self.hits(sample.values) * 1.0
         if sample.weights is not None:
             terms *= sample.weights
         return float(np.mean(terms)), terms
@@ -286,10 +286,13 @@ def _weights_of(sample: Sample) -> np.ndarray:
     return np.ones(sample.size) if sample.weights is None else sample.weights
 
 
-def _bounded(share: Estimate, sample: Sample, level: float) -> Estimate:
-    """A share, weighted or in blocks, with an interval inside [0, 1]; of none, all of it."""
+def _bounded(share: Estimate, sample: Sample, level: float, all_hit: bool) -> Estimate:
+    """A share, weighted or in blocks, with an interval inside [0, 1]."""
     if share.value == 0.0:
-        return share._replace(lower=0.0, upper=1.0)
+        return share._replace(lower=0.0, upper=min(unseen(sample, level), 1.0))
+    if all_hit:  # how much weight was drawn says nothing of what was not
+        lower = max(1.0 - unseen(sample, level), 0.0)
+        return share._replace(lower=min(lower, share.value), upper=1.0)
     if share.value < 1.0 and share.standard_error > 0.0:
         lower, upper = as_if_plain(share.value, share.standard_error, sample, level)
         return share._replace(lower=lower, upper=upper)

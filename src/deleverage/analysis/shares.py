@@ -6,7 +6,13 @@ import math
 
 import numpy as np
 
-from deleverage.analysis.estimate import Sample, degrees_of_freedom, from_normal, half_width
+from deleverage.analysis.estimate import (
+    Estimate,
+    Sample,
+    block_starts,
+    degrees_of_freedom,
+    half_width,
+)
 
 
 def as_if_plain(
@@ -42,15 +48,48 @@ def clopper_pearson(hits: float, count: float, level: float) -> tuple[float, flo
     return lower, upper
 
 
-def paired_shares(first: np.ndarray, second: np.ndarray, level: float) -> tuple[float, float]:
-    """Interval of a difference of paired shares, with half a path added to each cell.
+def unseen(sample: Sample, level: float) -> float:
+    """Upper bound of the weight of what happened on no path, divided by the number of paths.
 
-    Unlike the plain normal interval it has a width when no path differs (Agresti, Min 2005).
+    What is drawn on more than the exact bound of a share of 0 in n would have been seen; it weighs
+    no more than the heaviest paths of that share. Of plain paths this is the exact bound itself.
+    Where paths were drawn in blocks, the blocks are counted and weighed; what weighs nothing tells
+    nothing. Weights larger than any that was drawn are not allowed for.
     """
-    only_first = float(np.sum(first > second)) + 0.5
-    only_second = float(np.sum(second > first)) + 0.5
-    count = first.size + 2.0
-    centre = (only_first - only_second) / count
-    spread = (only_first + only_second - (only_first - only_second) ** 2 / count) / count**2
-    interval = from_normal(centre, math.sqrt(spread), level)
-    return max(interval.lower, -1.0), min(interval.upper, 1.0)
+    masses = np.ones(sample.size) if sample.weights is None else sample.weights
+    if sample.blocks is not None:
+        masses = np.add.reduceat(masses, block_starts(sample.blocks))
+    masses = masses[masses > 0.0]
+    if not masses.size:
+        return math.inf
+    heaviest = np.append(0.0, np.cumsum(np.sort(masses)[::-1]))
+    _, share = clopper_pearson(0, masses.size, level)
+    return float(np.interp(share * masses.size, np.arange(heaviest.size), heaviest)) / sample.size
+
+
+def of_difference(
+    first: Estimate, second: Estimate, error: float
+) -> tuple[float, float]:
+    """Interval of a difference of two numbers of the same paths from the interval of each.
+
+    Unlike a normal interval it has a width where no path differs, and is skew where few do.
+
+    Args:
+        first: One number.
+        second: What is taken off.
+        error: Standard error of the difference, from which their correlation follows.
+
+    Source: Zou and Donner 2008 (method of variance estimates recovery).
+    """
+    alone = first.standard_error * second.standard_error
+    squares = first.standard_error**2 + second.standard_error**2
+    correlation = (squares - error**2) / (2.0 * alone) if alone > 0.0 else 0.0
+    value = first.value - second.value
+
+    def side(one: float, other: float) -> float:
+        return math.sqrt(max(one**2 - 2.0 * correlation * one * other + other**2, 0.0))
+
+    return (
+        value - side(first.value - first.lower, second.upper - second.value),
+        value + side(first.upper - first.value, second.value - second.lower),
+    )

@@ -312,7 +312,9 @@ def test_a_paired_difference_is_that_of_the_measures_with_a_smaller_error(measur
     assert same.estimate.item() == 0.0
     assert same.standard_error.item() == 0.0
     if measure["measure"] == "probability":  # equal on all paths is not equal for certain
-        assert same.lower.item() < 0.0 < same.upper.item() < 0.002
+        bound = 1 - 0.025 ** (1 / 4000)
+        assert same.upper.item() == pytest.approx(bound, rel=1e-12)
+        assert same.lower.item() == pytest.approx(-bound, rel=1e-12)
 
 
 def test_a_pair_missing_on_one_side_is_left_out_of_both():
@@ -367,10 +369,23 @@ def test_nearly_equal_weights_give_nearly_the_plain_measures(q):
         assert other[name].item() == pytest.approx(one[name].item(), rel=1e-8)
 
 
-def test_no_weighted_hit_bounds_nothing():
-    z = np.random.default_rng(0).standard_normal(100)
-    found = tail.probability(outcome(z, log_weight=("path", z)), above=10)
-    assert (found.estimate.item(), found.lower.item(), found.upper.item()) == (0.0, 0.0, 1.0)
+def test_where_nothing_weighted_was_hit_the_heaviest_paths_may_have_been_missed():
+    # of 100 paths 1 - .025^.01 = 3.622 may have been: weights 5, 4, 3 and .622 of 1
+    weights = np.r_[5.0, 4.0, 3.0, np.ones(97)]
+    x = outcome(np.arange(100.0), log_weight=("path", np.log(weights)))
+    upper = (12 + 100 * (1 - 0.025**0.01) - 3) / 100
+    found = tail.probability(x, above=100)
+    ends = [found[name].item() for name in ("estimate", "standard_error", "lower", "upper")]
+    assert ends == pytest.approx([0, 0, 0, upper], rel=1e-12)
+    # what was hit always may be missed as rarely, however much weight was drawn
+    found = tail.probability(x, above=-1)
+    assert found.estimate.item() == pytest.approx(1.09, rel=1e-12)
+    ends = [found[name].item() for name in ("lower", "upper")]
+    assert ends == pytest.approx([1 - upper, 1], rel=1e-12)
+    few = tail.probability(outcome([1.0, 2.0], log_weight=("path", [3.0, 3.0])), above=10)
+    assert few.upper.item() == 1.0
+    plain = tail.probability(outcome(np.arange(100.0)), above=100)
+    assert plain.upper.item() == pytest.approx(1 - 0.025**0.01, rel=1e-12)
 
 
 def test_a_thin_tail_warns():
