@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deleverage.analysis.batches import batched
+from deleverage.analysis import paired
+from deleverage.analysis.batches import Batched, Common, batched, common
 from deleverage.analysis.estimate import half_width, require_fraction
-from deleverage.analysis.measures import Measure, Tail, by_name
+from deleverage.analysis.measures import Measure, Probability, Tail, by_name
 from deleverage.analysis.quantities import by_policy
+from deleverage.analysis.samples import gather
+from deleverage.analysis.shares import clopper_pearson
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,9 +38,11 @@ def frontier(
     """The policies that none beats: no other has as little risk at as little of every cost.
 
     Risk is estimated, the costs are known before the first draw. Risks are drawn again from their
-    joint law over policies (Gaussian multipliers on batches of common paths); `probability` is
-    the share of draws in which a policy is on the front; NaN where the error of a risk is not
-    known, as of an expected shortfall that rests on a single path.
+    joint law over policies (normal, from few blocks of paths Student's); `probability` is the share
+    of draws in which a policy is on the front; NaN where the error of a risk is not known, as of an
+    expected shortfall that rests on a single path. Its interval is that of a share of so many
+    draws, and reaches to 0 or 1 where the sample tells a policy from another by no path, so that
+    it may be better or worse: where their difference has no error.
 
     Args:
         outcomes: Outcomes of a run.
@@ -54,9 +59,10 @@ def frontier(
 
     Returns:
         Over `policy`: `risk` with `_standard_error`, `_lower`, `_upper`; each cost; `on_front` at
-        the estimates, and `probability`; `dominated_by` (empty on the front), the policy of least
-        risk among those that cost no more, and `excess`, by how much its risk is lower, with the
-        error and interval of the paired difference.
+        the estimates, and `probability` with `_lower`, `_upper`; `dominated_by` (empty on the
+        front), the policy of least risk among those that cost no more, and `excess`, by how much
+        its risk is lower, with the error and interval of the paired difference; `flagged` paths.
+        In `attrs` the `paths` that every policy has, and how many are `missing`.
 
     Raises:
         ConfigError: A variable is not stored, or a cost varies over paths.
@@ -71,8 +77,8 @@ def frontier(
                 f"{name!r} is not stored in this run, only {', '.join(map(str, outcomes))}."
             )
     x = by_policy(outcomes[variable], selection or {})
-    found = batched(x, what)
-    half = half_width(level, found.degrees)
+    together = common(x)
+    found = batched(together, what, level=level)
     amounts = []
     for name in costs:
         if outcomes[name].dims != ("policy",):
@@ -81,21 +87,13 @@ def frontier(
     cost = np.stack(amounts) if amounts else np.zeros((0, found.values.size))
     cheaper, strictly = _cheaper(cost)
     front = ~_dominated(found.values[None], cheaper, strictly)[0]
-    drawn = found.values + found.redrawn(DRAWS)
-    probability = 1.0 - _dominated(drawn, cheaper, strictly).mean(axis=0)
-    if not np.isfinite(drawn).all():  # some risk has no error, and so no law
-        probability[:] = np.nan
-
     risk = np.where(cheaper, found.values[:, None], np.inf)
     best = np.where(front, np.arange(front.size), np.argmin(risk, axis=0))
-    difference = np.eye(front.size) - np.eye(front.size)[best]
-    excess, error = found.combined(difference)
-    own = np.sqrt(np.diag(found.covariance()))
     policies = np.array([str(label) for label in x["policy"].values], dtype=np.str_)
     unit = {"units": x.attrs["units"]} if "units" in x.attrs and what.name != "probability" else {}
     data = {}
-    for name, (value, spread) in {"risk": (found.values, own), "excess": (excess, error)}.items():
-        numbers = (value, spread, value - half * spread, value + half * spread)
+    excess = _excess(found, together, what, best, level)
+    for name, numbers in {"risk": np.array(found.estimates).T, "excess": excess}.items():
         for end, number in zip(("", "_standard_error", "_lower", "_upper"), numbers, strict=True):
             data[f"{name}{end}"] = ("policy", number, unit)
     data |= {
@@ -103,7 +101,10 @@ def frontier(
         for name, amount in zip(costs, amounts, strict=True)
     }
     data["on_front"] = ("policy", front)
-    data["probability"] = ("policy", probability)
+    chances = _chances(found, cheaper, strictly, level)
+    for end, number in zip(("", "_lower", "_upper"), chances, strict=True):
+        data[f"probability{end}"] = ("policy", number)
+    data["flagged"] = ("policy", gather(x).flagged())
     data["dominated_by"] = ("policy", np.where(front, "", policies[best]))
     return xr.Dataset(
         data,
@@ -114,10 +115,48 @@ def frontier(
             "level": level,
             "costs": list(costs),
             "paths": found.paths,
+            "missing": x.sizes["path"] - found.paths,
             **({"q": what.q} if hasattr(what, "q") else {}),
             **({"thin_tail": "too few points"} if found.support < what.least_points else {}),
         },
     )
+
+
+def _excess(
+    found: Batched, together: Common, what: Measure, best: np.ndarray, level: float
+) -> np.ndarray:
+    """Of each policy the risk beyond that of another, its error and interval, `[4, policy]`."""
+    count = best.size
+    values, errors = found.combined(np.eye(count) - np.eye(count)[best])
+    half = half_width(level, found.degrees) * errors
+    numbers = np.stack([values, errors, values - half, values + half])
+    for i in np.flatnonzero(best != np.arange(count)):
+        if isinstance(what, Probability) or (errors[i] == 0.0 and values[i] != 0.0):
+            pair = together.sample(i), together.sample(int(best[i]))
+            numbers[:, i] = paired.difference(what, *pair, level)
+    return numbers
+
+
+def _chances(
+    found: Batched, cheaper: np.ndarray, strictly: np.ndarray, level: float
+) -> np.ndarray:
+    """Of each policy the chance of being on the front and its interval, `[3, policy]`."""
+    drawn = found.values + found.redrawn(DRAWS)
+    if not np.isfinite(drawn).all():  # some risk has no error, and so no law
+        return np.full((3, found.values.size), np.nan)
+    error = found.errors_of_pairs()
+    numbers = np.zeros((3, found.values.size))
+    # What has no error keeps its order in every draw, but for rounding.
+    for i, j in np.argwhere(np.tril(error == 0.0, -1)):
+        drawn[:, i] = drawn[:, j] + (found.values[i] - found.values[j])
+    numbers[0] = 1.0 - _dominated(drawn, cheaper, strictly).mean(axis=0)
+    alike = (error == 0.0) & ~np.eye(error.shape[0], dtype=bool)
+    least = np.where((alike & cheaper).any(axis=0), 0.0, numbers[0])
+    most = 1.0 - _dominated(drawn, cheaper & ~alike, strictly & ~alike).mean(axis=0)
+    for i, (low, high) in enumerate(zip(least, most, strict=True)):
+        numbers[1, i] = clopper_pearson(low * DRAWS, DRAWS, level)[0]
+        numbers[2, i] = clopper_pearson(high * DRAWS, DRAWS, level)[1]
+    return numbers
 
 
 def _cheaper(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from deleverage.analysis.batches import Batched, batched
-from deleverage.analysis.estimate import half_width, require_fraction
-from deleverage.analysis.measures import Measure
+from deleverage.analysis import paired
+from deleverage.analysis.batches import Batched, Common, batched, common
+from deleverage.analysis.estimate import Estimate, half_width, require_fraction
+from deleverage.analysis.measures import Measure, Probability
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 DRAWS = 10_000
-"""Bootstrap draws of the largest studentised difference."""
+"""Draws of the largest studentised difference."""
+
+FEW_BLOCKS = 100
+"""From fewer blocks than this the joint law of the differences is itself too uncertain to draw."""
 
 METHOD = (
-    "paired differences of all pairs; the largest studentised one by a Gaussian multiplier "
-    "bootstrap over batches of paths (max-t)"
+    "paired differences of all pairs; the largest studentised one from draws of their joint normal "
+    "law (max-t), or, from fewer than 100 blocks, Student's intervals with the miss divided among "
+    "the pairs (Bonferroni); shares no narrower than their paired intervals at that level, and "
+    "what differs without an error by those alone"
 )
 
 
@@ -39,66 +47,108 @@ def ranking(
         level: Joint level of the intervals.
 
     Returns:
-        Over `policy`: `estimate`, `standard_error`, `rank` (1 is best), `rank_lower`,
-        `rank_upper`. Over `policy` and `other`: `difference` (policy minus other) with
-        `difference_standard_error`, `difference_lower`, `difference_upper`, and `significant`.
+        Over `policy`: `estimate` with `standard_error`, `lower` and `upper` of it alone, `rank`,
+        `rank_lower`, `rank_upper`. Over `policy` and `other`: `difference` with
+        `_standard_error`, `_lower`, `_upper`, and `significant`. Where neither is bounded by the
+        sample (see `paired.difference`), the ends are NaN and the pair is not told apart.
 
-    Source: Chernozhukov, Chetverikov and Kato 2013 (max-t); Mogstad, Romano, Shaikh and Wilhelm
-    2024 (ranks).
+    Raises:
+        ConfigError: `x` has other dimensions, or `best` or `level` is neither.
+        RunError: Fewer than two paths have a value under every policy.
     """
     import xarray as xr
 
     require_fraction("level", level)
     if best not in ("low", "high"):
         raise ConfigError(f"best is {best!r}, but it must be 'low' or 'high'.")
-    found = batched(x, what)
+    together = common(x)
+    found = batched(together, what, level=level)
     labels = x["policy"].values
     count = labels.size
-    covariance = found.covariance()
-    own = np.diag(covariance)
     difference = found.values[:, None] - found.values[None, :]
-    spread = own[:, None] + own[None, :] - 2.0 * covariance
-    error = np.sqrt(np.maximum(spread, 0.0))
-    # What differs on no path leaves nothing but rounding of the three terms.
-    error[spread <= 1e-13 * (own[:, None] + own[None, :])] = 0.0
+    error = found.errors_of_pairs()
     half = critical_value(found, error, level) * error
-    sign = 1.0 if best == "low" else -1.0
-    better = sign * difference < -half
-    worse = sign * difference > half
-    order = np.argsort(sign * found.values, kind="stable")
+    ends = np.stack([difference - half, difference + half])
+    _tell_apart(ends, together, what, difference, error, level)
+    good, bad = (ends[1] < 0, ends[0] > 0) if best == "low" else (ends[0] > 0, ends[1] < 0)
+    order = np.argsort(found.values if best == "low" else -found.values, kind="stable")
     rank = np.empty(count, dtype=np.int64)
     rank[order] = np.arange(1, count + 1)
     pair = ("policy", "other")
-    unit = {"units": x.attrs["units"]} if "units" in x.attrs else {}
+    unit = {"units": x.attrs["units"]} if "units" in x.attrs and what.name != "probability" else {}
+    alone = np.array(found.estimates).T
     return xr.Dataset(
         {
             "estimate": ("policy", found.values, unit),
-            "standard_error": ("policy", np.sqrt(own), unit),
+            **{
+                name: ("policy", numbers, unit)
+                for name, numbers in zip(Estimate._fields[1:], alone[1:], strict=True)
+            },
             "rank": ("policy", rank),
-            "rank_lower": ("policy", 1 + worse.sum(axis=1)),
-            "rank_upper": ("policy", count - better.sum(axis=1)),
+            "rank_lower": ("policy", 1 + bad.sum(axis=1)),
+            "rank_upper": ("policy", count - good.sum(axis=1)),
             "difference": (pair, difference, unit),
             "difference_standard_error": (pair, error, unit),
-            "difference_lower": (pair, difference - half, unit),
-            "difference_upper": (pair, difference + half, unit),
-            "significant": (pair, better | worse),
+            "difference_lower": (pair, ends[0], unit),
+            "difference_upper": (pair, ends[1], unit),
+            "significant": (pair, good | bad),
         },
         coords={"policy": labels, "other": ("other", labels)},
-        attrs={"measure": what.name, "level": level, "method": METHOD, "paths": found.paths},
+        attrs={
+            "measure": what.name,
+            "level": level,
+            "method": METHOD,
+            "paths": found.paths,
+            "missing": x.sizes["path"] - found.paths,
+            **({"thin_tail": "too few points"} if found.support < what.least_points else {}),
+        },
     )
 
 
 def critical_value(found: Batched, error: np.ndarray, level: float) -> float:
     """Standard errors that the largest of all pairs' differences stays within, jointly."""
     pairs = [
-        (i, j) for i, j in zip(*np.triu_indices(error.shape[0], 1), strict=True) if error[i, j]
+        (i, j) for i, j in zip(*np.triu_indices(error.shape[0], 1), strict=True) if error[i, j] > 0
     ]
     if not pairs:
         return 0.0
+    if found.degrees < FEW_BLOCKS - 1:
+        return half_width(1.0 - (1.0 - level) / len(pairs), found.degrees)
     drawn = found.redrawn(DRAWS)
     largest = np.zeros(DRAWS)
     for i, j in pairs:
         np.maximum(largest, np.abs(drawn[:, i] - drawn[:, j]) / error[i, j], out=largest)
-    # from few blocks the errors themselves are uncertain: as much wider as Student's interval
-    wider = half_width(level, found.degrees) / half_width(level)
-    return float(np.quantile(largest, level)) * wider
+    return float(np.quantile(largest, level))
+
+
+def _tell_apart(
+    ends: np.ndarray,
+    together: Common,
+    what: Measure,
+    difference: np.ndarray,
+    error: np.ndarray,
+    level: float,
+) -> None:
+    """Widen the ends of pairs whose error says too little: shares, and differences without one."""
+    share = isinstance(what, Probability)
+    pairs = [
+        (i, j)
+        for i, j in combinations(range(error.shape[0]), 2)
+        if share or (error[i, j] == 0.0 and difference[i, j] != 0.0)
+    ]
+    if not pairs:
+        return
+    each = 1.0 - (1.0 - level) / math.comb(error.shape[0], 2)
+    samples = {}
+    for i in sorted({i for pair in pairs for i in pair}):
+        samples[i] = together.sample(i)
+        if isinstance(what, Probability):  # a byte a path is enough where all policies are held
+            samples[i] = samples[i].of(what.hits(samples[i].values))
+    what = Probability(above=0.5) if share else what
+    for i, j in pairs:
+        own = paired.difference(what, samples[i], samples[j], each)
+        lower, upper = own.lower, own.upper
+        if share:
+            lower, upper = min(lower, ends[0, i, j]), max(upper, ends[1, i, j])
+        ends[:, i, j] = lower, upper
+        ends[:, j, i] = -upper, -lower

@@ -151,7 +151,7 @@ class Gathered:
         missing = x.sizes["path"] - self._paths
         data["paths"] = (dims, self._paths, {})
         data["missing"] = (dims, missing, {})
-        data["flagged"] = (dims, self._flagged(), {})
+        data["flagged"] = (dims, self.flagged(), {})
         result = xr.Dataset(data, coords=self.coords)
         if x.name is not None:
             result.attrs["variable"] = str(x.name)
@@ -162,7 +162,7 @@ class Gathered:
             )
         return result
 
-    def _flagged(self) -> np.ndarray:
+    def flagged(self) -> np.ndarray:
         """Paths with a status other than 0 under any of the outcomes."""
         flags = None
         for x in self._outcomes:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 import deleverage as dl
 from deleverage.analysis import tail
@@ -101,3 +101,60 @@ def test_where_a_risk_has_no_error_no_chance_is_told():
     assert found.on_front.values.tolist() == [True, True]
     assert np.isnan(found.risk_standard_error).all()
     assert np.isnan(found.probability).all()
+
+
+def test_what_no_path_tells_apart_may_be_better_or_worse():
+    # p1 is p0 at a cost; p2 costs more still and is better on every path, by one amount
+    x = dataset([5.0, 5.0, 4.0], [0, 1, 2])
+    found = dl.frontier.frontier(x, measure="mean")
+    assert found.on_front.values.tolist() == [True, False, True]
+    assert found.probability.values.tolist() == [1, 0, 1]
+    bound = 1 - 0.025 ** (1 / 4000)  # of the draws
+    np.testing.assert_allclose(found.probability_lower, [1 - bound, 0, 0], rtol=1e-9)
+    np.testing.assert_allclose(found.probability_upper, [1, 1, 1], rtol=1e-9)
+    # a policy that costs more is beaten in every draw by one that differs with an error
+    x = dataset([5.0, 6.0], [0, 1], noise=0.1)
+    found = dl.frontier.frontier(x, measure="mean")
+    assert found.probability.values.tolist() == [1, 0]
+    assert found.probability_upper.values[1] == pytest.approx(bound, rel=1e-9)
+
+
+def test_shares_that_no_path_tells_apart_have_an_excess_with_a_width():
+    hit = np.zeros((2, 1000))
+    hit[:, :20] = 1.0
+    x = dataset([0, 0], [0, 1], count=1000).assign(bad_debt=(("policy", "path"), hit))
+    arguments = {"measure": "probability", "q": None, "above": 0.5}
+    found = dl.frontier.frontier(x, **arguments).isel(policy=1)
+    alone = tail.probability(x.bad_debt, above=0.5).isel(policy=1)
+    for end in ("lower", "upper"):
+        assert found[f"risk_{end}"].item() == alone[end].item()
+    bound = 1 - 0.025 ** (1 / 1000)
+    ends = [found[f"excess_{end}"].item() for end in ("lower", "upper")]
+    assert ends == pytest.approx([-bound, bound], rel=1e-12)
+    assert (found.excess.item(), found.dominated_by.item()) == (0.0, "p0")
+    none = dl.frontier.frontier(x * 0 + x.open_interest_forgone * 0, costs=(), **arguments)
+    assert none.risk_upper.values == pytest.approx(bound, rel=1e-12)
+
+
+def test_paths_that_are_flagged_or_missing_are_counted():
+    x = dataset([5.0, 6.0], [0, 1], noise=0.1, count=100)
+    x.bad_debt[0, 3] = math.nan
+    status = np.zeros((2, 100), np.uint8)
+    status[1, :7] = 1
+    x = x.assign_coords(status=(("policy", "path"), status))
+    found = dl.frontier.frontier(x, measure="mean")
+    assert (found.attrs["paths"], found.attrs["missing"]) == (99, 1)
+    assert found.flagged.values.tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("blocks", [4, 8, 20])
+def test_from_few_blocks_the_probability_is_that_of_student(blocks):
+    rng = np.random.default_rng(blocks)
+    means = rng.standard_normal((2, blocks)) + np.array([[0.5], [0.0]])
+    x = dataset([0, 0], [0, 1], count=10 * blocks)
+    x = x.assign(bad_debt=(("policy", "path"), np.repeat(means, 10, axis=1)))
+    x = x.assign_coords(draw_block=("path", np.arange(10 * blocks) // 10))
+    found = dl.frontier.frontier(x, measure="mean", costs=["open_interest_forgone"])
+    pair = tail.difference(x.bad_debt, "p0", "p1", "mean")
+    expected = t.cdf(pair.estimate.item() / pair.standard_error.item(), blocks - 1)
+    assert found.probability.values[1] == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 4000))

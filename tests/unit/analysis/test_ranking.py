@@ -87,6 +87,54 @@ def test_equal_policies_share_their_ranks():
     assert (found.difference_standard_error == 0).all()
 
 
+def test_shares_without_a_path_that_differs_have_differences_with_a_width():
+    hit = np.zeros((3, 1000))
+    hit[:2, :20], hit[2, :200] = 1.0, 1.0
+    found = tail.ranking(outcome(hit), "probability", above=0.5)
+    # one in three of the miss: each side a sixth of it
+    bound = 1 - (0.025 / 3) ** (1 / 1000)
+    at = found.sel(policy="p0", other="p1")
+    ends = [at[f"difference_{end}"].item() for end in ("lower", "upper")]
+    assert ends == pytest.approx([-bound, bound], rel=1e-9)
+    assert found.rank_lower.values.tolist() == [1, 1, 3]
+    assert found.rank_upper.values.tolist() == [2, 2, 3]
+    at = found.sel(policy="p2", other="p1")
+    assert at.difference_lower.item() < at.difference.item() - 2 * at.difference_standard_error
+    alone = tail.probability(outcome(hit), above=0.5)
+    np.testing.assert_array_equal(found.lower, alone.lower)
+    np.testing.assert_array_equal(found.upper, alone.upper)
+    nothing = tail.ranking(outcome(0 * hit), "probability", above=0.5)
+    assert not nothing.significant.any()
+    assert nothing.upper.values == pytest.approx(1 - 0.025 ** (1 / 1000), rel=1e-9)
+
+
+def test_quantiles_in_atoms_are_as_far_apart_as_their_own_intervals():
+    # 1 on 25 and on 75 of 100 paths: the medians are 0 and 1, each in the midst of an atom
+    rows = np.zeros((2, 100))
+    rows[0, -25:], rows[1, -75:] = 1.0, 1.0
+    x = outcome(rows)
+    for level, ends in ((0.95, [-1, -1]), (1 - 1e-7, [-1, 1])):
+        pair = tail.difference(x, "p0", "p1", "quantile", q=0.5, level=level)
+        assert (pair.estimate.item(), pair.standard_error.item()) == (-1.0, 0.0)
+        own = tail.quantile(x, 0.5, level=0.5 + level / 2)
+        assert own.upper.values[0] - own.lower.values[1] == ends[1]
+        assert [pair.lower.item(), pair.upper.item()] == ends
+        found = tail.ranking(x, "quantile", q=0.5, level=level)
+        assert found.significant.values[0, 1] == (ends[1] < 0)
+        assert found.rank_upper.values.tolist() == ([1, 2] if ends[1] < 0 else [2, 2])
+
+
+def test_shortfalls_in_atoms_cannot_be_told_apart():
+    rows = np.zeros((2, 1000))
+    rows[0, -50:], rows[1, -50:] = 5.0, 3.0
+    pair = tail.difference(outcome(rows), "p0", "p1", q=0.98)
+    assert pair.estimate.item() == pytest.approx(2.0)
+    assert np.isnan([pair.standard_error, pair.lower, pair.upper]).all()
+    found = tail.ranking(outcome(rows), q=0.98)
+    assert not found.significant.any()
+    assert found.rank_upper.values.tolist() == [2, 2]
+
+
 def test_a_path_missing_under_one_policy_is_left_out_of_all():
     rows = np.random.default_rng(5).standard_normal((3, 500))
     rows[1, 7] = math.nan
