@@ -94,11 +94,18 @@ def test_frontier_lists_policies_with_their_costs(call, made):
     rows = json.loads(out)["rows"]
     assert {row["policy"] for row in rows} == {"baseline", "outage", "own_book", "none"}
     assert any(row["on_front"] for row in rows)
+    for row in rows:
+        assert row["risk_lower"] < row["risk"] < row["risk_upper"]
+        assert row["probability_lower"] <= row["probability"] <= row["probability_upper"]
+        assert (row["paths"], row["missing"], row["thin"]) == (64, 0, False)
+        assert row["flagged"] >= 0
     code, out, _ = call("frontier", made, "--variable", "liquidated_notional")
     assert code == 0
     assert "dominated by" in out
     # 64 paths tell nothing of one in a hundred: no number looks exact, and a note says why
-    assert "risk: expected shortfall 99% of liquidated notional, million USD, 64 paths" in out
+    assert "risk: expected shortfall 99% of liquidated notional, million USD; ±" in out
+    assert "64 paths a policy, " in out
+    assert "flagged outcomes over all policies" in out
     assert "Fewer than 10 paths lie beyond this level" in out
     code, out, _ = call("frontier", made, "--variable", "liquidated_notional", "--json")
     found = json.loads(out)

@@ -66,6 +66,7 @@ def test_a_search_prints_a_table_and_draws_it(call, words, tmp_path):
     assert code == 0
     assert "15 policies tried in 3 rounds of 64 paths each" in out
     assert "on 96 fresh paths" in out
+    assert "Fresh draws: 96 paths a policy, " in out
     assert file.stat().st_size > 10_000
 
 

@@ -14,7 +14,7 @@ from deleverage.analysis.attribution import decompose
 from deleverage.analysis.batches import batched
 from deleverage.analysis.causation import probabilities
 from deleverage.analysis.coalitions import Game, of_dataset
-from deleverage.analysis.columns import with_error
+from deleverage.analysis.columns import with_bound, with_error
 from deleverage.analysis.estimate import ThinTailWarning
 from deleverage.analysis.measures import Probability, by_name
 from deleverage.errors import ConfigError
@@ -142,11 +142,12 @@ def as_text(found: Mapping[str, Sequence[Row]], width: int = 120) -> str:
         total = rows[0]["total"]
         for row in sorted(rows, key=lambda row: -abs(row["share"] or 0.0)):
             part = "-" if not total or row["share"] is None else f"{row['share'] / total:.1%}"
-            cells = [with_error(row["share"], row["standard_error"]), part]
+            ends = (row[name] for name in ("share", "standard_error", "lower", "upper"))
+            cells = [with_bound(*ends), part]
             if chances:
                 one = chances[row["cause"]]
                 cells += [
-                    with_error(one[kind], one[f"{kind}_standard_error"])
+                    with_bound(*(one[f"{kind}{end}"] for end in _NUMBERS))
                     for kind in ("necessary", "sufficient")
                 ]
             table.add_row(row["cause"], *cells)

@@ -66,10 +66,13 @@ class Batched(NamedTuple):
 
         It is the normal law with their covariance, which Gaussian multipliers on the batches would
         give too; from few blocks the law of Student with as many degrees of freedom. The same
-        numbers at every call.
+        numbers at every call; NaN where an error is not known.
         """
         generator = np.random.default_rng(0)
-        powers, axes = np.linalg.eigh(self.covariance())
+        covariance = self.covariance()
+        if not np.isfinite(covariance).all():
+            return np.full((draws, covariance.shape[0]), np.nan)
+        powers, axes = np.linalg.eigh(covariance)
         root = axes * np.sqrt(np.maximum(powers, 0.0))
         drawn = generator.standard_normal((draws, powers.size)) @ root.T
         if math.isfinite(self.degrees):

@@ -77,17 +77,36 @@ def _scaled(scale: float) -> Callable[[Cell], str]:
     return write
 
 
+def with_bound(
+    estimate: float | None,
+    error: float | None,
+    lower: float | None,
+    upper: float | None,
+    scale: float = 1.0,
+) -> str:
+    """As `with_error`; what has no error but an interval with a width is that interval.
+
+    Of a share of which nothing was hit the upper bound, of one of which all was the lower one; of a
+    difference where nothing differs both ends.
+    """
+    known = None not in (estimate, lower, upper)
+    if error or not known or not lower < upper:
+        return with_error(estimate, error, scale)
+    if estimate == lower == 0.0:
+        return f"< {_significant(scale * upper, 2)}"
+    if estimate == upper == 1.0:
+        return f"> {scale * lower:.{_decimals_to(scale, scale * lower)}f}"
+    ends = " to ".join(_significant(scale * end, 2) for end in (lower, upper))
+    return f"{with_error(estimate, 0.0, scale)} ({ends})"
+
+
 def _percent(cell: Cell) -> str:
-    # Nothing hit, or nothing missed, is an interval and not a number without error.
-    if cell["estimate"] == 0.0 and cell["upper"] is not None:
-        return f"< {_significant(100.0 * cell['upper'], 2)}"
-    if cell["estimate"] == 1.0 and cell["lower"] is not None:
-        return f"> {100.0 * cell['lower']:.{_decimals_to_hundred(cell['lower'])}f}"
-    return with_error(cell["estimate"], cell["standard_error"], 100.0) + _mark(cell)
+    numbers = (cell[name] for name in ("estimate", "standard_error", "lower", "upper"))
+    return with_bound(*numbers, 100.0) + _mark(cell)
 
 
-def _decimals_to_hundred(share: float) -> int:
-    gap = max(100.0 * (1.0 - share), 1e-6)
+def _decimals_to(whole: float, part: float) -> int:
+    gap = max(whole - part, 1e-6)
     return min(max(1 - math.floor(math.log10(gap)), 0), 6)
 
 

@@ -137,9 +137,7 @@ def _excess(
     return numbers
 
 
-def _chances(
-    found: Batched, cheaper: np.ndarray, strictly: np.ndarray, level: float
-) -> np.ndarray:
+def _chances(found: Batched, cheaper: np.ndarray, strictly: np.ndarray, level: float) -> np.ndarray:
     """Of each policy the chance of being on the front and its interval, `[3, policy]`."""
     drawn = found.values + found.redrawn(DRAWS)
     if not np.isfinite(drawn).all():  # some risk has no error, and so no law

@@ -114,7 +114,9 @@ def critical_value(found: Batched, error: np.ndarray, level: float) -> float:
         return 0.0
     if found.degrees < FEW_BLOCKS - 1:
         return half_width(1.0 - (1.0 - level) / len(pairs), found.degrees)
-    drawn = found.redrawn(DRAWS)
+    drawn = np.full((DRAWS, error.shape[0]), math.nan)
+    known = np.isfinite(found.terms).all(axis=-1)  # a policy without an error is in no pair
+    drawn[:, known] = found._replace(terms=found.terms[known]).redrawn(DRAWS)
     largest = np.zeros(DRAWS)
     for i, j in pairs:
         np.maximum(largest, np.abs(drawn[:, i] - drawn[:, j]) / error[i, j], out=largest)

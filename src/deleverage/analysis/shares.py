@@ -67,9 +67,7 @@ def unseen(sample: Sample, level: float) -> float:
     return float(np.interp(share * masses.size, np.arange(heaviest.size), heaviest)) / sample.size
 
 
-def of_difference(
-    first: Estimate, second: Estimate, error: float
-) -> tuple[float, float]:
+def of_difference(first: Estimate, second: Estimate, error: float) -> tuple[float, float]:
     """Interval of a difference of two numbers of the same paths from the interval of each.
 
     Unlike a normal interval it has a width where no path differs, and is skew where few do.
@@ -87,9 +85,17 @@ def of_difference(
     value = first.value - second.value
 
     def side(one: float, other: float) -> float:
+        if math.inf in (one, other):  # a quantile that the sample does not bound
+            return math.inf
         return math.sqrt(max(one**2 - 2.0 * correlation * one * other + other**2, 0.0))
 
     return (
         value - side(first.value - first.lower, second.upper - second.value),
         value + side(first.upper - first.value, second.value - second.lower),
     )
+
+
+def independent(first: Estimate, second: Estimate) -> Estimate:
+    """The difference of two numbers of different samples, with its interval; see above."""
+    error = math.hypot(first.standard_error, second.standard_error)
+    return Estimate(first.value - second.value, error, *of_difference(first, second, error))

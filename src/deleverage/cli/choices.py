@@ -88,7 +88,7 @@ def frontier(
             {"variable": variable, "measure": measure, "q": q, "thin": thin, "rows": rows}
         )
         return
-    typer.echo(f"{as_columns(shown(found, rows))}\n\n{legend(found)}")
+    typer.echo(f"{as_columns(shown(found, rows))}\n\n{legend(found, rows)}")
 
 
 def search(
@@ -118,4 +118,4 @@ def search(
         print_json({"folder": found.folder, **found.front.attrs, "rows": rows})
         return
     typer.echo(as_columns(shown(found.front, rows)))
-    typer.echo(f"\n{in_words(found.front)}\nfolder: {found.folder}")
+    typer.echo(f"\n{in_words(found.front, rows)}\nfolder: {found.folder}")

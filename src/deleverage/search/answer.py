@@ -9,11 +9,19 @@ import numpy as np
 
 from deleverage.analysis.batches import batched
 from deleverage.analysis.columns import with_error
-from deleverage.analysis.estimate import ThinTailWarning, half_width
+from deleverage.analysis.estimate import Estimate, ThinTailWarning
 from deleverage.analysis.frontier import frontier
-from deleverage.analysis.frontier_table import TOO_FEW, marked, number, risk_in_words
+from deleverage.analysis.frontier_table import (
+    chance,
+    counts,
+    marked,
+    notes,
+    number,
+    risk_in_words,
+)
 from deleverage.analysis.measures import by_name
 from deleverage.analysis.quantities import by_policy
+from deleverage.analysis.shares import independent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,33 +71,33 @@ def answer(tried: xr.Dataset, fresh: xr.Dataset, wanted: Search, ledger: Ledger)
     labels = [str(label) for label in now.policy.values]
     place = [then.policy.values.tolist().index(label) for label in labels]
     own = then.isel(policy=place)
-    half = half_width(now.attrs["level"])
-    change = now.risk.values - own.risk.values
-    error = np.hypot(now.risk_standard_error.values, own.risk_standard_error.values)
+    both = [
+        [Estimate(*one) for one in zip(*(x[f"risk{end}"].values for end in NUMBERS), strict=True)]
+        for x in (now, own)
+    ]
+    flattery = np.array([independent(*pair) for pair in zip(*both, strict=True)]).T
     added = {
         "searched_on_front": ("policy", own.on_front.values),
         "round": ("policy", np.array([ledger.round_of.get(label, -1) for label in labels])),
     }
-    for end, values in zip(
-        NUMBERS, (change, error, change - half * error, change + half * error), strict=True
-    ):
+    for end, values in zip(NUMBERS, flattery, strict=True):
         added[f"searched_risk{end}"] = ("policy", own[f"risk{end}"].values, own.risk.attrs)
         added[f"flattery{end}"] = ("policy", values, own.risk.attrs)
     chosen = [label for label, front in zip(labels, own.on_front.values, strict=True) if front]
-    flattery = _mean_flattery(tried, fresh, wanted, chosen)
+    mean = _mean_flattery(tried, fresh, wanted, chosen)
     levers = {
         name: ("policy", tried[name].values[place])
         for name in wanted.levers
         if name in tried.coords
     }
-    notes = {
-        **flattery,
+    about = {
+        **mean,
         "tried": len(ledger.points),
         "rounds": len(ledger.rounds),
         "searched_paths": then.attrs["paths"],
         "fresh_paths": now.attrs["paths"],
     }
-    return now.assign(added).assign_coords(levers).assign_attrs(notes)
+    return now.assign(added).assign_coords(levers).assign_attrs(about)
 
 
 def _mean_flattery(
@@ -140,32 +148,32 @@ def shown(front: xr.Dataset, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
             "policy": row["policy"],
             "round": "listed" if row["round"] < 0 else str(row["round"]),
             "on_front": "yes" if row["on_front"] else "no",
-            **{
-                name: marked(front, row[name], row[f"{name}_standard_error"])
-                for name in ("searched_risk", "risk")
-            },
-            **{name: row[name] for name in (*front.attrs["costs"], "probability", "dominated_by")},
+            **{name: marked(front, row, name) for name in ("searched_risk", "risk")},
+            **{name: row[name] for name in front.attrs["costs"]},
+            "probability": chance(row),
+            "dominated_by": row["dominated_by"],
         }
         for row in rows
     ]
 
 
-def in_words(front: xr.Dataset) -> str:
+def in_words(front: xr.Dataset, rows: list[dict[str, Any]]) -> str:
     """How much was tried, and how far what was chosen is flattered by the draws that chose it."""
-    notes = front.attrs
+    said = front.attrs
     chosen = int(front.searched_on_front.sum())
     stay = int((front.searched_on_front & front.on_front).sum())
     unit = front.risk.attrs.get("units", "")
     mean, beyond = (
-        with_error(notes[name], number(notes[f"{name}_standard_error"]))
+        with_error(said[name], number(said[f"{name}_standard_error"]))
         for name in ("mean_flattery", "flattery_beyond_baseline")
     )
-    thin = f"\n{TOO_FEW}" if "thin_tail" in notes else ""
+    more = "".join(f"\n{note}" for note in notes(front, rows))
     return (
         f"risk: {risk_in_words(front)}. probability: of being on the front, given the errors.\n"
-        f"{notes['tried']:,} policies tried in {notes['rounds']} rounds of "
-        f"{notes['searched_paths']:,} paths each; {chosen} on the front, {stay} of them also on "
-        f"{notes['fresh_paths']:,} fresh paths.\nFrom the draws that chose it to fresh ones the "
+        f"Fresh draws: {counts(front)}\n"
+        f"{said['tried']:,} policies tried in {said['rounds']} rounds of "
+        f"{said['searched_paths']:,} paths each; {chosen} on the front, {stay} of them also on "
+        f"{said['fresh_paths']:,} fresh paths.\nFrom the draws that chose it to fresh ones the "
         f"front's mean risk changes by {mean}{f' {unit}' if unit else ''}, by {beyond} beside the "
-        f"baseline: what choosing the best of many flatters.{thin}"
+        f"baseline: what choosing the best of many flatters.{more}"
     )

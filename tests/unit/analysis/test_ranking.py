@@ -79,6 +79,15 @@ def test_the_critical_value_of_independent_policies_is_the_studentised_range():
     assert half.values[0, 1] == pytest.approx(expected, rel=0.03)
 
 
+def test_a_policy_without_an_error_leaves_the_others_told_apart():
+    rng = np.random.default_rng(7)
+    rows = rng.standard_normal((3, 400)) * 0.01 + [[0.0], [1.0], [2.0]]
+    rows[2, 5] = math.inf
+    found = tail.ranking(outcome(rows), "mean")
+    assert np.isnan(found.difference_lower.values[2, :2]).all()
+    assert found.significant.values.tolist()[0] == [False, True, False]
+
+
 def test_equal_policies_share_their_ranks():
     row = np.random.default_rng(5).standard_normal(500)
     found = tail.ranking(outcome([row, row]), "mean")

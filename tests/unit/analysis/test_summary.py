@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from deleverage.analysis import tail
-from deleverage.analysis.columns import columns, with_error
+from deleverage.analysis.columns import columns, with_bound, with_error
 from deleverage.analysis.measures import Quantile
 from deleverage.analysis.quantities import Quantity, headline_markets
 from deleverage.analysis.summary import (
@@ -246,6 +246,23 @@ def test_missing_paths_show(outcomes):
 )
 def test_the_error_decides_the_digits(estimate, error, text):
     assert with_error(estimate, error) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((0.5, 0.01, 0.48, 0.52), "0.500 ± 0.010"),
+        ((0.0, 0.0, 0.0, 0.0037), "< 0.0037"),
+        ((1.0, 0.0, 0.9963, 1.0), "> 0.9963"),
+        ((0.0, 0.0, -0.0037, 0.0037), "0 (-0.0037 to 0.0037)"),
+        ((0.0, 0.0, 0.0, 0.0), "0"),
+        ((2.0, 0.0, 2.0, 2.0), "2.000"),
+        ((2.0, None, None, None), "2.000"),
+        ((None, None, None, None), "-"),
+    ],
+)
+def test_without_an_error_the_interval_is_shown(numbers, text):
+    assert with_bound(*numbers) == text
 
 
 def test_the_baseline_beside_the_day(outcomes):
