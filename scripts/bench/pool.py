@@ -18,29 +18,25 @@ THREADED = "numba"
 """This program takes minutes to compile and has no cache: one process, which runs on all cores."""
 
 
-class Worker:
-    """A process pinned to cores, made ready on the first; see `worker.py` for what it answers."""
+class Served:
+    """A process that answers lines of JSON, the first of them once it is ready.
 
-    def __init__(self, program: str, config: str, cores: list[int], cache: str) -> None:
-        environment = os.environ | {"DELEVERAGE_CACHE": cache, "NPROC": "1"}
-        environment["JAX_PLATFORMS"] = "cpu"
+    Args:
+        script: What it runs, and the words behind.
+        environment: Beside this process's own.
+    """
+
+    def __init__(self, script: list[str], environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                str(WORKER),
-                program,
-                config,
-                ",".join(map(str, cores)),
-                str(time.time()),
-            ],
+            [sys.executable, *script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=os.environ | environment | {"NPROC": "1", "JAX_PLATFORMS": "cpu"},
             text=True,
         )
-        self.seconds: dict[str, float] = self._answer()
+        self.ready: dict[str, Any] = self._answer()
 
-    def ask(self, task: Any) -> dict[str, float]:
+    def ask(self, task: Any) -> dict[str, Any]:
         """Send a task and wait for its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(task) + "\n")
@@ -51,12 +47,21 @@ class Worker:
         """Let the process end."""
         self._process.communicate()
 
-    def _answer(self) -> dict[str, float]:
+    def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"A worker ended with code {self._process.wait()}; see above.")
         return json.loads(line)
+
+
+class Worker(Served):
+    """A process pinned to cores, made ready on the first; see `worker.py` for what it answers."""
+
+    def __init__(self, program: str, config: str, cores: list[int], cache: str) -> None:
+        words = [program, config, ",".join(map(str, cores)), str(time.time())]
+        super().__init__([str(WORKER), *words], {"DELEVERAGE_CACHE": cache})
+        self.seconds: dict[str, float] = self.ready
 
 
 class Pool:
