@@ -55,10 +55,10 @@ class Batched(NamedTuple):
     def errors_of_pairs(self) -> np.ndarray:
         """Error of the difference of each two values, `[sample, sample]`; 0 where none is left."""
         count = self.terms.shape[-1]
-        squares = np.stack([((row - self.terms) ** 2).sum(-1) for row in self.terms])
-        errors = np.sqrt(squares / (count - 1) / count)
         size = np.abs(self.values)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # infinite outcomes have no error
+            squares = np.stack([((row - self.terms) ** 2).sum(-1) for row in self.terms])
+            errors = np.sqrt(squares / (count - 1) / count)
             return np.where(errors <= ROUNDING * (size[:, None] + size), 0.0, errors)
 
     def redrawn(self, draws: int) -> np.ndarray:

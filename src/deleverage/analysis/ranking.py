@@ -65,7 +65,8 @@ def ranking(
     found = batched(together, what, level=level)
     labels = x["policy"].values
     count = labels.size
-    difference = found.values[:, None] - found.values[None, :]
+    with np.errstate(invalid="ignore"):  # an infinite value differs by nothing known
+        difference = found.values[:, None] - found.values[None, :]
     error = found.errors_of_pairs()
     half = critical_value(found, error, level) * error
     ends = np.stack([difference - half, difference + half])
