@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 
 CHECKSUM = "crc32c"
+
+SYNC_THREADS = 16
+"""Flushes asked for at a time: a file system writes its journal once for all that wait, so many
+together take hardly longer than one (ext4: 15 ms for 105 of them, 340 ms one after the other)."""
 
 
 def crc(data: bytes) -> int:
@@ -32,12 +38,22 @@ def sync_folder(path: Path) -> None:
     sync_file(path)
 
 
+def sync_all(paths: Iterable[Path]) -> None:
+    """Flush files and folders to disk; returns when all of them are there.
+
+    Raises:
+        OSError: One of them could not be flushed.
+    """
+    with ThreadPoolExecutor(SYNC_THREADS) as pool:
+        for _ in pool.map(sync_file, paths):
+            pass
+
+
 def sync_tree(root: Path) -> None:
     """Flush every file and folder below a folder, and the folder itself."""
-    for folder, _, names in os.walk(root):
-        for name in names:
-            sync_file(Path(folder) / name)
-        sync_folder(Path(folder))
+    sync_all(
+        Path(folder) / name for folder, _, names in os.walk(root) for name in (*names, os.curdir)
+    )
 
 
 def _write_temporary(path: Path, text: str) -> Path:

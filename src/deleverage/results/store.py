@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deleverage.errors import RunError
-from deleverage.results.files import crc, sync_file, sync_folder
+from deleverage.results.files import crc, sync_all
 from deleverage.results.plan import STORE_FOLDER, Plan, Unit
 from deleverage.results.schema import BLOCK, Variable
 
@@ -97,6 +97,7 @@ class UnitWriter:
         # a world without pegs has variables without a place: no chunk, and nothing to vouch for
         values = {name: block for name, block in values.items() if block.size}
         objects: dict[str, tuple[int, int]] = {}
+        written: set[Path] = set()
         for variable in self._plan.written_by(unit):
             if variable.name not in values:
                 continue
@@ -104,12 +105,11 @@ class UnitWriter:
             self._arrays[variable.name].set_block_selection(block, values[variable.name])
             key = "/".join([variable.name, "c", *map(str, block)])
             path = self._store / key
-            sync_file(path)
-            sync_folder(path.parent)
             data = path.read_bytes()
             objects[key] = (len(data), crc(data))
-        for name in values:
-            sync_folder(self._store / name / "c")
+            # any folder on the way may be new, to this process or to one beside it
+            written |= {path, *path.parents[: len(block) + 1]}
+        sync_all(written)
         return objects
 
     def _block(self, variable: Variable, unit: Unit, outcomes: Mapping[str, Any]) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deleverage.errors import ConfigError, RunError
-from deleverage.results.files import crc, replace_text, sync_file, sync_folder, sync_tree
+from deleverage.results.files import crc, replace_text, sync_all, sync_folder, sync_tree
 from deleverage.results.labels import label_parts
 from deleverage.results.plan import CONFIG_FILE, PLAN_FILE, STORE_FOLDER, Plan
 from deleverage.results.schema import (
@@ -125,8 +125,7 @@ def write_template(
         write_array(root, name, ("policy",), _lever_values(values), None)
     replace_text(run_dir / CONFIG_FILE, config_yaml)
     plan = replace(plan, metadata=metadata_checksums(run_dir, plan))
-    for path in (run_dir / STORE_FOLDER).rglob(METADATA):
-        sync_file(path)
+    sync_all((run_dir / STORE_FOLDER).rglob(METADATA))
     replace_text(run_dir / PLAN_FILE, plan.to_json())
     return plan
 
