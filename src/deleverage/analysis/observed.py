@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deleverage.analysis import tail
 from deleverage.analysis.estimate import ThinTailWarning
+from deleverage.analysis.held import held
 from deleverage.analysis.quantities import labels, position
 from deleverage.errors import ConfigError
 
@@ -43,6 +44,8 @@ def observed_comparison(
         raise ConfigError(
             f"policy {baseline!r} is not in this dataset; its policies are {', '.join(policies)}."
         )
+    facts = list(facts)
+    dataset = held(dataset, {str(fact.get("variable")) for fact in facts})
     at_baseline = dataset.isel(policy=policies.index(baseline))
     return [_compare(at_baseline, fact) for fact in facts]
 

@@ -84,6 +84,12 @@ class Quantity:
                 "and is no difference; leave out over, or the other two."
             )
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of all that it is measured from."""
+        others = (name for name in (self.over, self.per) if name is not None)
+        return (*self.variables, *self.less, *others)
+
     def outcome(self, dataset: xr.Dataset) -> xr.DataArray:
         """The array `(policy, path)` that is measured, or `(policy)` for a constant."""
         total = self._sum(dataset, self.variables)

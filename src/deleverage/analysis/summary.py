@@ -11,6 +11,7 @@ import numpy as np
 
 from deleverage.analysis import tail
 from deleverage.analysis.estimate import ThinTailWarning, UnevenWeightsWarning, block_starts
+from deleverage.analysis.held import IN_MEMORY_BYTES, held
 from deleverage.analysis.observed import comparison_as_text, observed_comparison
 from deleverage.analysis.quantities import Quantity, labels, standard_quantities
 from deleverage.analysis.samples import BY_PATH, path_parts
@@ -24,9 +25,6 @@ __all__ = ["as_text", "comparison_as_text", "observed_comparison", "summary", "t
 
 NUMBERS = ("estimate", "standard_error", "lower", "upper")
 COUNTS = ("paths", "missing", "flagged")
-
-IN_MEMORY_BYTES = 2**30
-"""An outcome up to this size is read once for all its measures."""
 
 
 def summary(
@@ -65,6 +63,7 @@ def summary(
     policies = labels(dataset, "policy")
     against = baseline if baseline in policies else None
     quantities = standard_quantities(dataset, against) if measures is None else list(measures)
+    dataset = held(dataset, {name for quantity in quantities for name in quantity.reads})
     shape = (len(policies), len(quantities))
     fields = {name: np.full(shape, math.nan) for name in NUMBERS}
     fields |= {name: np.zeros(shape, dtype=np.int64) for name in (*COUNTS, "thin")}

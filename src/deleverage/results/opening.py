@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 PIECE_PATHS = 16_384
 """Paths that are read at a time, at least: many units, as each piece has a cost of its own."""
 
+PIECES_ABOVE_BYTES = 2**30
+"""Runs that are larger are read in pieces; each variable of a smaller one at once, without Dask,
+which costs more than reading it."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -48,7 +52,7 @@ class Run:
         dataset = xr.open_zarr(
             self.path / STORE_FOLDER,
             consolidated=False,
-            chunks=_pieces(self.plan) if find_spec("dask") else None,
+            chunks=_pieces(self.plan),
         )
         dataset = dataset.drop_dims("unit", errors="ignore")
         order = [name for name in self.plan.variables if name in dataset.data_vars]
@@ -132,8 +136,10 @@ def is_finalized(run_dir: Path) -> bool:
     return bool(root.get("attributes", {}).get("complete", False))
 
 
-def _pieces(plan: Plan) -> dict[str, int]:
+def _pieces(plan: Plan) -> dict[str, int] | None:
     """How outcomes are cut for lazy reading: whole units, several of them at a time."""
+    if plan.nbytes <= PIECES_ABOVE_BYTES or find_spec("dask") is None:
+        return None
     units = max(1, PIECE_PATHS // plan.path_block)
     return {"path": units * plan.path_block}
 
