@@ -47,10 +47,26 @@ def interval_ranks(count: int, q: float, level: float) -> tuple[int, int]:
     The number of values at or below the quantile is binomial(n, q), so each side errs with at
     most `(1 - level) / 2`. Rank 0 or n + 1 means that the sample bounds that side by nothing.
     """
-    from scipy.stats import binom
-
     miss = (1.0 - level) / 2.0
-    return int(binom.ppf(miss, count, q)), int(binom.ppf(1.0 - miss, count, q)) + 1
+    return binomial_quantile(miss, count, q), binomial_quantile(1.0 - miss, count, q) + 1
+
+
+def binomial_quantile(share: float, count: int, q: float) -> int:
+    """The least number of successes that binomial(n, q) exceeds with at most `1 - share`.
+
+    As `scipy.stats.binom.ppf`, but `scipy.stats` is slow to import, and every summary asks for it.
+    """
+    from scipy.special import bdtrik, betainc
+
+    def suffices(successes: int) -> bool:
+        return successes >= count or betainc(count - successes, successes + 1, 1.0 - q) >= share
+
+    found = math.ceil(bdtrik(share, count, q))  # rounded, so beside the right one at times
+    while found > 0 and suffices(found - 1):
+        found -= 1
+    while not suffices(found):
+        found += 1
+    return found
 
 
 def bandwidth(count: float, q: float) -> float:
