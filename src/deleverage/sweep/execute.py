@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
-import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from deleverage.errors import DeleverageError, RunError
+from deleverage.errors import RunError
 from deleverage.results.claims import Claims
 from deleverage.results.files import append_line
 from deleverage.results.markers import done_units, is_done
 from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
 from deleverage.sweep.progress import Progress
-from deleverage.sweep.worker import ENGINE, Factory, Prepared, UnitRunner, record_failure, resolve
+from deleverage.sweep.storing import Ended, Storer, failed
+from deleverage.sweep.worker import ENGINE, Factory, Prepared, UnitRunner, resolve
+
+if TYPE_CHECKING:
+    from deleverage.sweep.pool import WorkerProcess
 
 LOG_FILE = "log.jsonl"
 RETRIES = 2
@@ -62,9 +66,9 @@ class Backend(Protocol):
 
 
 class InProcess:
-    """Runs one unit at a time in this process."""
+    """Simulates one unit at a time in this process, and stores the one before it meanwhile."""
 
-    slots = 1
+    slots = 2
 
     def __init__(self, run_dir: Path, prepared: Prepared, retries: int) -> None:
         """Open the run for writing in this process."""
@@ -72,38 +76,51 @@ class InProcess:
         self._prepared = prepared
         self._runner = UnitRunner(run_dir, prepared)
         self._retries = retries
-        self._unit: Unit | None = None
+        self._tries: Counter[str] = Counter()
+        self._units: dict[str, Unit] = {}
+        self._waiting: deque[Unit] = deque()
+        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._storer = Storer(self._ended.put)
 
     def submit(self, unit: Unit) -> None:
         """Take a unit; it runs when one waits for it."""
-        self._unit = unit
+        self._units[unit.id] = unit
+        self._waiting.append(unit)
 
     def finished(self) -> list[tuple[str, str | None]]:
-        """Run the unit."""
-        unit, self._unit = self._unit, None
-        if unit is None:
-            return []
-        for attempt in range(self._retries + 1):
-            try:
-                self._runner.run(unit)
-                return [(unit.id, None)]
-            except Exception as error:
-                record_failure(self._run_dir, unit.id, traceback.format_exc())
-                # What is refused on purpose is refused again.
-                if isinstance(error, DeleverageError) or attempt == self._retries:
-                    return [(unit.id, _reason(error))]
-        raise AssertionError
+        """Simulate a unit; of the last ones wait until they are stored."""
+        if self._waiting:
+            self._simulate(self._waiting.popleft())
+        else:
+            self._storer.wait()
+        ended: list[tuple[str, str | None]] = []
+        while not self._ended.empty():
+            name, reason, again = self._ended.get()
+            self._tries[name] += 1
+            if again and self._tries[name] <= self._retries:
+                self._waiting.appendleft(self._units[name])
+            else:
+                ended.append((name, reason))
+        return ended
+
+    def _simulate(self, unit: Unit) -> None:
+        try:
+            outcomes = self._runner.simulate(unit)
+        except Exception as error:
+            self._ended.put(failed(self._run_dir, unit.id, error))
+            return
+        if outcomes is None:
+            self._ended.put(Ended(unit.id))
+        else:
+            self._storer.put(self._runner, outcomes)
 
     def reopen(self) -> None:
         """Open the arrays in their new shapes."""
         self._runner = UnitRunner(self._run_dir, self._prepared)
 
     def close(self) -> None:
-        """Nothing runs between calls."""
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+        """Let the unit that is being stored be stored."""
+        self._storer.close()
 
 
 def log_event(run_dir: Path, event: str, **details: Any) -> None:
@@ -141,6 +158,7 @@ def execute(
     progress: bool = True,
     order: Sequence[str] | None = None,
     go_on: Callable[[], bool] = lambda: False,
+    started: list[WorkerProcess] | None = None,
 ) -> None:
     """Run every unit of a run directory that has no marker.
 
@@ -154,6 +172,7 @@ def execute(
         progress: Show a bar or lines on standard error.
         order: Names of units in the order to run them, default that of the plan.
         go_on: Called when all units are done; returns whether the plan has grown by then.
+        started: Worker processes that run already; those that are needed are taken out.
 
     Raises:
         RunError: Units failed; the others are done.
@@ -181,10 +200,10 @@ def execute(
         try:
             with Claims(run_dir) as claims, Progress(plan.name, total, finished, progress) as bar:
                 if workers:
-                    from deleverage.sweep.cluster import DaskCluster
+                    from deleverage.sweep.pool import Pool
 
                     factory = str(simulator_factory)
-                    backend = DaskCluster(run_dir, workers, factory, retries, deadline)
+                    backend = Pool(run_dir, workers, factory, retries, deadline, started or [])
                 else:
                     if prepared is None:
                         prepared = resolve(simulator_factory)(run_dir / CONFIG_FILE)

@@ -18,6 +18,7 @@ from deleverage.sweep.adaptive import forget_partial, go_on
 from deleverage.sweep.execute import DEADLINE_SECONDS, RETRIES, execute, log_event
 from deleverage.sweep.levels import with_levels
 from deleverage.sweep.plan import continue_plan, grows, plan_run
+from deleverage.sweep.pool import early_worker
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, resolve
 
 if TYPE_CHECKING:
@@ -60,18 +61,21 @@ def run(
         RunError: Units failed, or the run was begun on another backend.
         InterruptedRunError: Stopped by a signal; the same call continues it.
     """
-    prepared = resolve(simulator_factory)(config)
-    run_dir = prepare_run(prepared, out, resume)
-    execute(
-        run_dir,
-        workers,
-        simulator_factory=simulator_factory,
-        prepared=prepared,
-        retries=retries,
-        deadline=deadline,
-        progress=progress,
-        go_on=lambda: go_on(run_dir, prepared),
-    )
+    early = workers != 0 and isinstance(simulator_factory, str)
+    with early_worker(str(simulator_factory), config, deadline, early) as started:
+        prepared = resolve(simulator_factory)(config)
+        run_dir = prepare_run(prepared, out, resume)
+        execute(
+            run_dir,
+            workers,
+            simulator_factory=simulator_factory,
+            prepared=prepared,
+            retries=retries,
+            deadline=deadline,
+            progress=progress,
+            go_on=lambda: go_on(run_dir, prepared),
+            started=started,
+        )
     _finish(run_dir)
     return open_run(run_dir)
 
