@@ -29,11 +29,16 @@ def program_name(fingerprint: dict[str, Any], arguments: Any) -> str:
         (leaf.shape, str(leaf.dtype)) if isinstance(leaf, np.ndarray | np.generic) else leaf
         for leaf in leaves
     ]
-    versions = [module.__version__ for module in (equinox, np)]
+    return name_of(fingerprint, jax.tree.structure(arguments), shapes)
+
+
+def name_of(*parts: Any) -> str:
+    """A name for what these parts make on this machine, by their `repr`."""
+    versions = [module.__version__ for module in (jax, equinox, np)]
     # settings of JAX that change a program; where caches lie does not
     settings = {name: value for name, value in jax.config.values.items() if "cache" not in name}
     options = (jax.device_count(), os.environ.get("XLA_FLAGS"), processor(), versions)
-    text = repr((fingerprint, jax.tree.structure(arguments), shapes, options, settings))
+    text = repr((parts, options, settings))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

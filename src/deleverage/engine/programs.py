@@ -4,6 +4,9 @@ A program is stored as the compiler's own bytes under a name that stands for all
 sources, versions, processor, structure and shapes. Whoever loads it runs it, so the folder must be
 the user's own, as JAX's cache beside it must. JAX's cache alone would save the compiler's work but
 not tracing and lowering, which take longer than a small run.
+
+Other sources may lower to the same program, as when a comment changes. So a file is also linked
+under the name of what was compiled, and whoever lowers to that again is spared the compiler.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +25,7 @@ import jax.monitoring
 import numpy as np
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 
-from deleverage.engine.compile_once import compile_once
+from deleverage.engine.compile_once import compile_once, name_of
 
 OPTIONS = {"xla_cpu_prefer_vector_width": 512}
 """For the compiler. Columns are independent, so the wider a register the better; a processor with
@@ -67,6 +71,26 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _make(file: Path | None, function: Callable, arguments: tuple) -> Callable:
+    lowered = _lowered(function, arguments)
+    if file is None:
+        return lowered.compile(OPTIONS)
+    parts = (lowered.as_text(), lowered.in_tree, lowered.out_tree, OPTIONS)
+    twin = file.with_name(f"{name_of(*parts)}.program")
+    found = _load(twin)
+    if found is None:
+        with _events(_HIT) as hits:
+            found = lowered.compile(OPTIONS)
+        if hits:
+            # XLA on a CPU cannot write again what it has read from JAX's cache (the copy would
+            # lack functions), and there it finds no program by another name
+            found = _lowered(function, arguments, f"program_{uuid.uuid4().hex}").compile(OPTIONS)
+        _store(twin, found)
+    with contextlib.suppress(OSError):  # where it was not stored, JAX's cache remains
+        os.link(twin, file)
+    return found
+
+
+def _lowered(function: Callable, arguments: tuple, name: str = "program") -> Any:
     leaves, structure = jax.tree.flatten(arguments)
 
     def of_arrays(*arrays: Any) -> Any:
@@ -74,16 +98,12 @@ def _make(file: Path | None, function: Callable, arguments: tuple) -> Callable:
         filled = [next(given) if _is_array(leaf) else leaf for leaf in leaves]
         return function(*structure.unflatten(filled))
 
-    with _events(_HIT) as hits:
-        made = jax.jit(of_arrays).lower(*arrays_of(arguments)).compile(OPTIONS)
-    # XLA on a CPU cannot write again what it has read: the copy would lack functions
-    if file is not None and not hits:
-        _store(file, made)
-    return made
+    of_arrays.__name__ = name  # of the program too
+    return jax.jit(of_arrays).lower(*arrays_of(arguments))
 
 
 def _store(file: Path, made: Any) -> None:
-    """Write a program whole or not at all; where it cannot be, JAX's cache remains."""
+    """Write a program whole or not at all."""
     with contextlib.suppress(OSError, ValueError, NotImplementedError):
         content = zlib.compress(pickle.dumps(serialize(made)), 1)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ import pytest
 from deleverage.engine import programs
 from deleverage.engine.programs import arrays_of, compiled
 
-# What a process does: compile or load `f`, run it, print what came and how often it was traced.
+# What a process does: compile or load `f` by a name, run it, print what came and how often it was
+# traced.
 PROCESS = """
 import sys
 from pathlib import Path
@@ -31,15 +32,15 @@ def f(scale, tree):
     return {"y": jnp.sort(scale * jnp.sin(tree["x"]))}, {"none": None}
 x = np.arange(8, dtype=np.float32) + np.float32(sys.argv[2])
 arguments = (3, {"x": x})
-out, _ = compiled("f", f, arguments, folder)(*arrays_of(arguments))
+out, _ = compiled(sys.argv[3], f, arguments, folder)(*arrays_of(arguments))
 np.testing.assert_allclose(out["y"], np.sort(3 * np.sin(x)), rtol=1e-6)
 print(len(traced), bytes(out["y"]).hex())
 """
 
 
-def process(folder: Path, offset: float = 0.0) -> list[str]:
+def process(folder: Path, offset: float = 0.0, name: str = "f") -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROCESS, str(folder), str(offset)],
+        [sys.executable, "-c", PROCESS, str(folder), str(offset), name],
         capture_output=True,
         text=True,
         check=True,
@@ -56,21 +57,37 @@ def test_the_second_process_traces_nothing_and_gives_the_same_bytes(tmp_path):
     assert other != first
 
 
+def stored(folder: Path) -> set[Path]:
+    return set((folder / "programs").glob("*.program"))
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"", lambda data: b"no"])
-def test_a_damaged_file_is_made_again(tmp_path, damage):
+def test_a_damaged_file_is_made_and_stored_again(tmp_path, damage):
     _, first = process(tmp_path)
-    (file,) = (tmp_path / "programs").glob("*.program")
-    file.write_bytes(damage(file.read_bytes()))
+    for file in stored(tmp_path):
+        file.write_bytes(damage(file.read_bytes()))
     assert process(tmp_path)[1] == first
+    assert process(tmp_path) == ["0", first]
 
 
-def test_what_came_from_the_cache_of_jax_is_not_stored_again(tmp_path):
+def test_other_sources_of_the_same_program_are_not_compiled_again(tmp_path):
     _, first = process(tmp_path)
-    (file,) = (tmp_path / "programs").glob("*.program")
-    file.unlink()
-    assert process(tmp_path) == ["1", first]
-    assert not file.exists()
-    assert process(tmp_path) == ["1", first]
+    before = stored(tmp_path)
+    (file,) = (path for path in before if path.name == "f.program")
+    content = file.stat().st_ino
+    assert process(tmp_path, name="g") == ["1", first]
+    (new,) = stored(tmp_path) - before
+    assert (new.name, new.stat().st_ino) == ("g.program", content)  # a link to the same file
+    assert process(tmp_path, name="g") == ["0", first]
+
+
+def test_what_came_from_the_cache_of_jax_is_compiled_and_stored(tmp_path):
+    _, first = process(tmp_path)
+    for file in stored(tmp_path):
+        file.unlink()
+    assert list(tmp_path.glob("jit_program-*-cache"))
+    assert process(tmp_path)[1] == first  # traced once more to be compiled by another name
+    assert process(tmp_path) == ["0", first]
 
 
 def test_nothing_is_left_behind_and_no_folder_is_needed(tmp_path):
