@@ -37,8 +37,9 @@ CONFIG = ROOT / "configs" / "bench" / "mechanisms.yaml"
 WORKER = Path(__file__).parent / "mechanism_worker.py"
 SEARCHED = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
 PATHS, REPEATS = 64, 5
-ROWS_A_PROCESS = 20
-"""A process lets go of compiled programs only at its end."""
+ROWS_A_PROCESS = 12
+"""A compiled program has two thousand memory mappings and Linux allows a process 65,530; a process
+lets go of programs only at its end."""
 
 
 def main() -> int:
@@ -109,20 +110,22 @@ def timed(
     """Rows one after the other on the last core, with what their worker answers."""
     worker = _Restarting(cores()[-1], options)
     for number, name in enumerate(names):
-        if number and number % ROWS_A_PROCESS == 0:
-            worker.close()
         yield number, name, worker.ask({"time": name, "repeats": options.repeats})
     worker.close()
 
 
 class _Restarting:
-    """A worker on a core that is started when it is asked, also after it has died."""
+    """A worker on a core, started when it is asked: at first, after some rows, after its death."""
 
     def __init__(self, core: int, options: argparse.Namespace) -> None:
         self._script = [str(WORKER), str(options.config), str(core), str(options.paths)]
         self._served: Served | None = None
+        self._asked = 0
 
     def ask(self, task: dict[str, Any]) -> dict[str, Any]:
+        self._asked += 1
+        if self._asked % ROWS_A_PROCESS == 0:
+            self.close()
         try:
             self._served = self._served or Served(self._script, {"PYTHONPATH": SEARCHED})
             return self._served.ask(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -188,6 +189,15 @@ def test_rows_are_measured_once_and_again_when_they_change(tmp_path, table_of):
     code, _, _ = table_of(config, "slower")
     assert "were measured with kernel another, these would be with" in code
     assert file.read_text() == other
+
+
+def test_a_worker_that_dies_fails_its_row_alone(tmp_path):
+    nowhere = argparse.Namespace(config=tmp_path, paths=8)
+    worker = mechanisms._Restarting(10**6, nowhere)  # no machine has such a core
+    for _ in range(2):
+        assert worker.ask({"time": "vault", "repeats": 1}) == {
+            "error": "A worker ended with code 1; see above."
+        }
 
 
 def test_a_name_that_is_no_row_and_a_file_that_is_no_report_are_refused(tmp_path, table_of):
