@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from deleverage.analysis.estimate import ThinTailWarning
 from deleverage.analysis.measures import Tail
 from deleverage.analysis.spillovers import covar, delta_covar, marginal_expected_shortfall
+from deleverage.analysis.thin import note_points
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,14 +61,9 @@ def all_pairs(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ThinTailWarning)  # said once, below
         found = _by_place(x, whole[:1], lambda part: _matrix(part.compute(), dim, of_pair))
-        thin = "thin_tail" in found.attrs
-    if thin:
-        warnings.warn(
-            f"{found.attrs['measure']} of some pairs rests on too few points of the sample; run "
-            "more paths or take levels nearer the middle.",
-            ThinTailWarning,
-            stacklevel=2,
-        )
+    levels = [found.attrs[key] for key in ("q", "p") if key in found.attrs]
+    name = f"{found.attrs['measure']} of some pairs"
+    note_points(found, name, found.attrs["tail_points"], levels)
     order = [*whole, f"given_{dim}", dim]
     return xr.Dataset(
         {name: one.transpose(*order) for name, one in found.items()}, attrs=found.attrs
@@ -117,5 +113,5 @@ def _joined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
     import xarray as xr
 
     joined = xr.concat(parts, dim, combine_attrs="drop_conflicts")
-    thin = any("thin_tail" in part.attrs for part in parts)
-    return joined.assign_attrs({"thin_tail": "too few points in some pairs"} if thin else {})
+    joined.attrs.pop("thin_tail", None)
+    return joined.assign_attrs(tail_points=min(part.attrs["tail_points"] for part in parts))

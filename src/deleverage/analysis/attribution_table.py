@@ -17,6 +17,7 @@ from deleverage.analysis.coalitions import Game, of_dataset
 from deleverage.analysis.columns import with_bound, with_error
 from deleverage.analysis.estimate import ThinTailWarning
 from deleverage.analysis.measures import Probability, by_name
+from deleverage.analysis.thin import STAR
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def as_text(found: Mapping[str, Sequence[Row]], width: int = 120) -> str:
             "share on which it does with this one alone."
         )
     if any(row["thin"] for row in found["rows"]):
-        note += "\n* Fewer than 10 paths lie beyond this level: run more paths before trusting it."
+        note += f"\n{STAR}"
     console.print(note, highlight=False)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 

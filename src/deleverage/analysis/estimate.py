@@ -55,6 +55,11 @@ class Sample(NamedTuple):
         return self.values.size
 
     @property
+    def effective_size(self) -> float:
+        """As many equal paths as are worth as much."""
+        return float(self.size) if self.weights is None else effective_number(self.weights)
+
+    @property
     def is_plain(self) -> bool:
         """Whether the paths are independent and weigh alike: exact intervals hold."""
         return self.weights is None and self.blocks is None
@@ -129,6 +134,15 @@ def error_of_mean(terms: np.ndarray, blocks: np.ndarray | None = None) -> float:
         if sums.size < 2:
             return math.nan
         return math.sqrt(sums.size / (sums.size - 1) * float(sums @ sums)) / terms.size
+
+
+def effective_number(weights: np.ndarray) -> float:
+    r"""Equal paths that are worth as much for a mean as weighted ones: $(\sum w)^2 / \sum w^2$.
+
+    Source: Kish 1965.
+    """
+    square = float(np.sum(weights**2))
+    return float(np.sum(weights)) ** 2 / square if square > 0.0 else 0.0
 
 
 def block_starts(blocks: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deleverage.analysis.columns import with_bound
+from deleverage.analysis.thin import STAR
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,7 +17,6 @@ _NUMBERS = ("", "_standard_error", "_lower", "_upper")
 ALIKE = (
     "† No path tells its risk from that of a policy that costs no more: it may be better or worse."
 )
-TOO_FEW = "* Fewer than 10 paths lie beyond this level: run more paths before trusting it."
 
 
 def table(front: xr.Dataset) -> list[Row]:
@@ -86,7 +86,7 @@ def notes(front: xr.Dataset, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     alike = any(_is_open(row) for row in rows)
     return [
         *([ALIKE] if alike else []),
-        *([TOO_FEW] if "thin_tail" in front.attrs else []),
+        *([STAR] if "thin_tail" in front.attrs else []),
     ]
 
 

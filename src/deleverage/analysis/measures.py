@@ -305,6 +305,4 @@ def _tail_points(sample: Sample, q: float, tail: Tail) -> float:
         return sample.size * (1.0 - q if tail == "upper" else q)
     boundary = order_statistics.locate(sample, q).value
     values = sample.values
-    weights = sample.weights[values >= boundary if tail == "upper" else values <= boundary]
-    square = float(np.sum(weights**2))
-    return float(np.sum(weights)) ** 2 / square if square > 0 else 0.0
+    return sample.on(values >= boundary if tail == "upper" else values <= boundary).effective_size

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
-from deleverage.analysis.estimate import ThinTailWarning, require_fraction
+from deleverage.analysis.estimate import require_fraction
 from deleverage.analysis.measures import (
     ExpectedShortfall,
     Mean,
@@ -16,6 +15,7 @@ from deleverage.analysis.measures import (
 )
 from deleverage.analysis.peaks import PEAK_SHARE, PeakMeasure, PeaksOverThreshold, TailIndex
 from deleverage.analysis.samples import Gathered, gather, require_paths
+from deleverage.analysis.thin import note_points
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -135,15 +135,7 @@ def finish(
     for key in ("q", "tail", "above", "below"):
         if getattr(what, key, None) is not None:
             dataset.attrs[key] = getattr(what, key)
-    if what is not None and result.support < what.least_points:
-        dataset.attrs["thin_tail"] = (
-            f"only {result.support:.3g} points lie beyond the level {dataset.attrs['q']}"
-        )
-        warnings.warn(
-            f"{name} at level {dataset.attrs['q']} rests on {result.support:.3g} points of the "
-            f"sample, fewer than {what.least_points:g}; run more paths or take a level nearer the "
-            "middle.",
-            ThinTailWarning,
-            stacklevel=stacklevel,
-        )
-    return dataset
+    if what is None:
+        return dataset
+    levels = [dataset.attrs[key] for key in ("q",) if key in dataset.attrs]
+    return note_points(dataset, name, result.support, levels, what.least_points, stacklevel + 1)

@@ -18,6 +18,7 @@ from deleverage.analysis.estimate import (
     Sample,
     block_starts,
     degrees_of_freedom,
+    effective_number,
     error_of_mean,
     half_width,
 )
@@ -198,12 +199,11 @@ def _inverted(sample: Sample, q: float, level: float | None) -> tuple[Location, 
 
 
 def _effective_size(sample: Sample) -> float:
-    """Kish's number of equal blocks, or paths, that are worth as much."""
+    """Equal blocks, or paths, that are worth as much."""
+    if sample.blocks is None:
+        return sample.effective_size
     weights = np.ones(sample.size) if sample.weights is None else sample.weights
-    if sample.blocks is not None:
-        weights = np.add.reduceat(weights, block_starts(sample.blocks))
-    square = float(np.sum(weights**2))
-    return float(np.sum(weights)) ** 2 / square if square > 0 else 0.0
+    return effective_number(np.add.reduceat(weights, block_starts(sample.blocks)))
 
 
 def _weighted_share(weights: np.ndarray, *, from_above: bool) -> tuple[np.ndarray, np.ndarray]:

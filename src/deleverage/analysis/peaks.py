@@ -21,6 +21,7 @@ from deleverage.analysis.estimate import (
     NOTHING,
     Estimate,
     Sample,
+    effective_number,
     require_fraction,
 )
 from deleverage.analysis.measures import Measure, Tail
@@ -29,7 +30,7 @@ from deleverage.errors import ConfigError
 PeakMeasure = Literal["quantile", "expected_shortfall"]
 
 LEAST_PEAKS = 30
-"""With fewer excesses there is no estimate."""
+"""With fewer excesses there is no estimate; of weighted ones as many as are worth as much."""
 
 PEAK_SHARE = 0.05
 """Share of the values taken as peaks where nothing is said."""
@@ -46,6 +47,11 @@ class Fitted(NamedTuple):
     above: np.ndarray  # bool, [path]
     excesses: np.ndarray  # [peak]
     weights: np.ndarray | None  # [peak]
+
+    @property
+    def effective(self) -> float:
+        """As many equal peaks as are worth as much."""
+        return self.excesses.size if self.weights is None else effective_number(self.weights)
 
     @property
     def is_regular(self) -> bool:
@@ -119,11 +125,14 @@ class PeaksOverThreshold(Measure):
         return self._influence(fitted, sample)
 
     def support(self, sample: Sample) -> float:
-        """Points expected beyond the level; with fewer than one the law extrapolates."""
-        size = sample.size
-        if sample.weights is not None:
-            size = float(np.sum(sample.weights)) ** 2 / float(np.sum(sample.weights**2))
-        return size * (1.0 - self.q)
+        """Points expected beyond the level; with fewer than one the law extrapolates.
+
+        They are the share of the peaks beyond it of as many equal peaks as are worth as much.
+        """
+        peaks = fit_peaks(sample, self.tail, self.share, self.threshold, only_threshold=True)
+        if peaks is None:
+            return 0.0
+        return peaks.effective * min((1.0 - self.q) / peaks.share, 1.0)
 
     def _influence(self, fitted: Fitted, sample: Sample) -> tuple[float, np.ndarray]:
         ratio = fitted.share / (1.0 - self.q)
@@ -210,7 +219,10 @@ def fit_peaks(
     *,
     only_threshold: bool = False,
 ) -> Fitted | None:
-    """The law of the peaks of one sample; None where fewer than `LEAST_PEAKS` exceed."""
+    """The law of the peaks of one sample; None where fewer than `LEAST_PEAKS` exceed.
+
+    Weighted peaks count as so many equal ones as are worth as much.
+    """
     sign = 1.0 if tail == "upper" else -1.0
     values = sign * sample.values
     level = (
@@ -219,10 +231,11 @@ def fit_peaks(
         else sign * threshold
     )
     above = values > level
-    if np.count_nonzero(above) < LEAST_PEAKS or not np.all(np.isfinite(values[above])):
+    peaks = sample.on(above)
+    if peaks.effective_size < LEAST_PEAKS or not np.all(np.isfinite(peaks.values)):
         return None
     excesses = values[above] - level
-    weights = None if sample.weights is None else sample.weights[above]
+    weights = peaks.weights
     mass = above.mean() if weights is None else float(np.sum(weights)) / sample.size
     shape = scale = math.nan
     if not only_threshold:

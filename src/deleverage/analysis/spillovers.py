@@ -12,21 +12,16 @@ and for a quantile the same of its indicator over its density, as $1_{y > c}$ ha
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deleverage.analysis import order_statistics
-from deleverage.analysis.estimate import (
-    LEAST_TAIL_POINTS,
-    Sample,
-    ThinTailWarning,
-    require_fraction,
-)
-from deleverage.analysis.measures import Tail
+from deleverage.analysis.estimate import Sample, require_fraction
+from deleverage.analysis.measures import Quantile, Tail
 from deleverage.analysis.samples import gather, require_condition
+from deleverage.analysis.thin import note_points
 from deleverage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,7 +138,7 @@ def _spillover(
         value, terms, points = what(y, g)
         result.put(place, y.normal(sign * value, terms, level), one.size)
         result.note_support(points)
-    dataset: xr.Dataset = result.dataset()
+    dataset = result.dataset()
     q, p = levels
     dataset.attrs.update(
         measure=name,
@@ -153,15 +148,8 @@ def _spillover(
         p=p,
         **({} if q is None else {"q": q}),
     )
-    if result.support < LEAST_TAIL_POINTS:
-        dataset.attrs["thin_tail"] = f"only {result.support:.3g} points lie beyond both levels"
-        warnings.warn(
-            f"{name} rests on {result.support:.3g} points of the sample, fewer than "
-            f"{LEAST_TAIL_POINTS}; run more paths or take levels nearer the middle.",
-            ThinTailWarning,
-            stacklevel=3,
-        )
-    return dataset
+    of = [one for one in levels if one is not None]
+    return note_points(dataset, name, result.support, of, stacklevel=4)
 
 
 def _mean(y: Sample, g: Sample, p: float) -> tuple[float, np.ndarray, float]:
@@ -173,19 +161,19 @@ def _mean(y: Sample, g: Sample, p: float) -> tuple[float, np.ndarray, float]:
     value = float(np.mean(weight * y.values)) / share
     near = _near(y.values, y.weights, g, p) - value
     terms = (weight * (y.values - value) - near * (weight - share)) / share
-    return value, terms, float(np.count_nonzero(beyond))
+    return value, terms, y.on(beyond).effective_size
 
 
 def _quantile(y: Sample, g: Sample, q: float, p: float) -> tuple[float, np.ndarray, float]:
     beyond, weight = _beyond(g, p)
     share = float(np.mean(weight))
-    if np.count_nonzero(beyond) < 2:
+    if np.count_nonzero(weight) < 2:
         return math.nan, np.full(y.size, math.nan), 0.0
-    place = _located(y, beyond, q)
+    place = order_statistics.locate(_among(y, beyond), q)
     above = (y.values > place.value) * 1.0
     near = _near(above, y.weights, g, p) - (1.0 - q)
     terms = (weight * (above - (1.0 - q)) - near * (weight - share)) / share * place.sparsity
-    return place.value, terms, np.count_nonzero(beyond) * (1.0 - q)
+    return place.value, terms, Quantile(q).support(_among(y, beyond))
 
 
 def _quantile_between(
@@ -198,20 +186,22 @@ def _quantile_between(
     if np.count_nonzero(among) < 2:
         return math.nan, np.full(y.size, math.nan), 0.0
     share = float(np.mean(weight))
-    place = _located(y, among, q)
+    place = order_statistics.locate(_among(y, among), q)
     above = (y.values > place.value) * 1.0
     terms = weight * (above - (1.0 - q))
     for sign, level, part in ((1.0, low, below), (-1.0, high, above_high)):
         near = _near(above, y.weights, g, level) - (1.0 - q)
         terms = terms - sign * near * (part - float(np.mean(part)))
-    return place.value, terms / share * place.sparsity, np.count_nonzero(among) * (1.0 - q)
+    points = Quantile(q).support(_among(y, among))
+    return place.value, terms / share * place.sparsity, points
 
 
-def _located(y: Sample, among: np.ndarray, q: float) -> order_statistics.Location:
+def _among(y: Sample, among: np.ndarray) -> Sample:
+    """Some of the paths, their weights made 1 on average."""
     kept = y.on(among)
-    if kept.weights is not None:
-        kept = kept._replace(weights=kept.weights / kept.weights.mean())
-    return order_statistics.locate(kept, q)
+    if kept.weights is None:
+        return kept
+    return kept._replace(weights=kept.weights / kept.weights.mean())
 
 
 def _beyond(g: Sample, p: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deleverage.analysis import tail
-from deleverage.analysis.estimate import ThinTailWarning, UnevenWeightsWarning, block_starts
+from deleverage.analysis.estimate import (
+    ThinTailWarning,
+    UnevenWeightsWarning,
+    block_starts,
+    effective_number,
+)
 from deleverage.analysis.held import IN_MEMORY_BYTES, held
 from deleverage.analysis.observed import comparison_as_text, observed_comparison
 from deleverage.analysis.quantities import Quantity, labels, standard_quantities
@@ -120,7 +125,7 @@ def _scheme(dataset: xr.Dataset) -> dict[str, float]:
         found["draw_blocks"] = block_starts(blocks).size
     if weights is not None:
         weights = weights[~np.isnan(weights)]
-        effective = float(weights.sum()) ** 2 / float((weights**2).sum())
+        effective = effective_number(weights)
         found["effective_paths"] = effective
         if effective < max(LEAST_EFFECTIVE, LEAST_EFFECTIVE_SHARE * weights.size):
             warnings.warn(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from deleverage.analysis.columns import Row, columns
+from deleverage.analysis.thin import STAR
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -136,9 +137,7 @@ def _notes(rows: Sequence[Row]) -> str:
         lines.append(f"Paths are weighted; for a mean they are worth {effective:,.0f} equal ones.")
     cells = [cell for row in rows for cell in row.values() if isinstance(cell, dict)]
     if any(cell["thin"] for cell in cells):
-        lines.append(
-            "* Fewer than 10 paths lie beyond this level: run more paths before trusting it."
-        )
+        lines.append(STAR)
     return "\n".join(lines)
 
 

@@ -168,7 +168,8 @@ def test_too_few_peaks_or_a_level_inside_give_nothing():
     with pytest.warns(tail.ThinTailWarning, match=r"fewer than 0\.1"):
         found = tail.peaks_over_threshold(outcome(values), 0.9999)
     assert np.isnan(found.estimate.item())  # 25 peaks
-    inside = tail.peaks_over_threshold(outcome(values), 0.9, threshold=0.051)
+    with pytest.warns(tail.ThinTailWarning, match="rests on 0 points"):
+        inside = tail.peaks_over_threshold(outcome(values), 0.9, threshold=0.051)
     assert np.isnan(inside.estimate.item())
     with pytest.raises(ConfigError, match="say nothing about what lies inside"):
         tail.peaks_over_threshold(outcome(values), 0.9)

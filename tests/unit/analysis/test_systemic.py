@@ -150,7 +150,7 @@ def test_all_pairs_refuse_what_they_are_not():
     with pytest.raises(ConfigError, match="one level; give it as q"):
         systemic.all_pairs(x, "venue", "marginal_expected_shortfall", p=0.9)
     noise = x + np.random.default_rng(0).standard_normal((10, 2))
-    with pytest.warns(tail.ThinTailWarning, match="of some pairs rests on too few points"):
+    with pytest.warns(tail.ThinTailWarning, match=r"CoVaR of some pairs at levels 0\.7 and 0\.7"):
         systemic.all_pairs(noise, "venue", "covar", q=0.7)
 
 
@@ -170,7 +170,7 @@ def test_importance_weights_reach_the_same_covar():
 
 def test_too_few_joint_points_warn():
     x = xr.DataArray(np.random.default_rng(0).standard_normal(1000), dims="path")
-    with pytest.warns(tail.ThinTailWarning, match=r"CoVaR rests on 2\.5 points"):
+    with pytest.warns(tail.ThinTailWarning, match=r"CoVaR at levels 0\.95 and 0\.95 rests on 2\.5"):
         systemic.covar(x, x, q=0.95)
 
 
