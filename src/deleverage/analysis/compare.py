@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deleverage.analysis import tail
+from deleverage.analysis.columns import with_bound
 from deleverage.analysis.estimate import (
+    Estimate,
+    Sample,
     ThinTailWarning,
     degrees_of_freedom,
-    half_width,
     require_fraction,
 )
 from deleverage.analysis.quantities import Quantity, labels, standard_quantities
-from deleverage.analysis.samples import path_blocks
+from deleverage.analysis.samples import gather, path_blocks
+from deleverage.analysis.shares import independent
+from deleverage.analysis.significance import Verdict, verdict
 from deleverage.errors import ConfigError
 from deleverage.results.schema import DRAW_BLOCK
 
@@ -57,9 +61,11 @@ def runs(first: Any, second: Any, level: float = 0.95) -> list[Row]:
 
     Returns:
         Rows with policy, quantity, units, first, second, difference, standard_error, lower, upper,
-        p_value, significant, paired, paths, thin. `significant` holds for all rows together
-        (Holm 1979): the chance that any of them is claimed wrongly is at most 1 - level. Rows with
-        fewer than ten points beyond their level are marked `thin` and not judged.
+        p_value, test (see `significance.Verdict`), paired, paths, missing, first_flagged,
+        second_flagged, thin, significant. `significant` holds for all rows together (Holm 1979):
+        the chance that any of them is claimed wrongly is at most 1 - level. Rows with fewer than
+        ten points beyond their level are marked `thin` and not judged, nor are those of which the
+        error is not known.
 
     Raises:
         ConfigError: The runs share no policy, or one seed under two kinds of sampling or levels of
@@ -109,8 +115,30 @@ def as_text(rows: Sequence[Row]) -> list[Row]:
     """The significant rows as a terminal shows them, the largest change in errors first."""
     found = [row for row in rows if row["significant"]]
     found.sort(key=lambda row: -abs(row["difference"]) / (row["standard_error"] or 1e-300))
-    shown = ("policy", "quantity", "first", "second", "difference", "standard_error", "units")
-    return [{name: row[name] for name in shown} for row in found]
+    return [
+        {name: row[name] for name in ("policy", "quantity", "first", "second")}
+        | {"difference": with_bound(*(row[name] for name in ("difference", *_FIELDS[1:])))}
+        | {"units": row["units"]}
+        for row in found
+    ]
+
+
+def account(rows: Sequence[Row]) -> str:
+    """How many rows are significant, how many could not be judged, and what they rest on."""
+    found = sum(row["significant"] for row in rows)
+    unjudged = sum(row["p_value"] is None for row in rows)
+    kind = "paired on common draws" if rows and rows[0]["paired"] else "independent samples"
+    paths = max((row["paths"] for row in rows), default=0)
+    flagged = [
+        sum({row["policy"]: row[f"{side}_flagged"] for row in rows if row["paths"]}.values())
+        for side in ("first", "second")
+    ]
+    return (
+        f"{found} of {len(rows)} differences are significant together at 5% (Holm), {kind}; "
+        f"± standard error.\n{unjudged} cannot be judged: too few paths lie beyond their level, or "
+        f"their error is not known.\n{paths:,} paths a policy, {flagged[0]:,} flagged outcomes in "
+        f"the first and {flagged[1]:,} in the second (included)."
+    )
 
 
 def _shared_quantities(first: xr.Dataset, second: xr.Dataset) -> list[Quantity]:
@@ -121,11 +149,31 @@ def _shared_quantities(first: xr.Dataset, second: xr.Dataset) -> list[Quantity]:
 def _rows(
     quantity: Quantity, first: xr.Dataset, second: xr.Dataset, paired: bool, level: float
 ) -> list[Row]:
-    measured, difference, paths = _measured(quantity, first, second, paired, level)
+    outcomes = [_outcome(quantity, x) for x in (first, second)]
+    if quantity.measure is None:
+        constants = [_constants(x) for x in outcomes]
+        measured, difference = constants, _constants(outcomes[1] - outcomes[0].values)
+        verdicts = [_of_constants(x) for x in difference.estimate.values]
+        paths = 0
+    else:
+        measured, difference = _measured(quantity, outcomes, (first, second), paired, level)
+        degrees = _degrees(first, second)
+        verdicts = [
+            verdict(
+                None if quantity.over is not None else quantity.measure,
+                Estimate(*(float(difference[name].values[i]) for name in _FIELDS)),
+                *samples,
+                degrees,
+                paired,
+            )
+            for i, samples in enumerate(_samples(*reversed(outcomes), paired))
+        ]
+        paths = min(x.sizes["path"] for x in outcomes)
     thin = any("thin_tail" in found.attrs for found in measured)
     values = [found.estimate.values for found in measured]
-    units = quantity.units(quantity.outcome(first), first)
-    degrees = _degrees(first, second)
+    flagged = [gather(x).flagged() if paths else 0 * x.values for x in outcomes]
+    counted = _counted(measured, difference)
+    units = quantity.units(outcomes[0], first)
     return [
         {
             "policy": str(label),
@@ -137,27 +185,34 @@ def _rows(
                 key: _number(difference[name].values[i])
                 for key, name in zip(("difference", *_FIELDS[1:]), _FIELDS, strict=True)
             },
+            "p_value": None if thin else verdicts[i].p_value,
+            "test": None if thin else verdicts[i].test,
             "paired": paired,
             "paths": paths,
+            "missing": sum(int(found.missing.values[i]) for found in counted),
+            "first_flagged": int(flagged[0][i]),
+            "second_flagged": int(flagged[1][i]),
             "thin": thin,
-            "degrees": degrees,
         }
         for i, label in enumerate(labels(first, "policy"))
     ]
 
 
+def _counted(measured: list[xr.Dataset], difference: xr.Dataset) -> list[xr.Dataset]:
+    """Those whose missing paths are left out of the difference."""
+    return [difference] if "missing" in difference else [x for x in measured if "missing" in x]
+
+
 def _measured(
-    quantity: Quantity, first: xr.Dataset, second: xr.Dataset, paired: bool, level: float
-) -> tuple[list[xr.Dataset], xr.Dataset, int]:
-    """The quantity in both, second less first, and the paths of the smaller sample."""
-    outcomes = [_outcome(quantity, x) for x in (first, second)]
+    quantity: Quantity,
+    outcomes: list[xr.DataArray],
+    datasets: tuple[xr.Dataset, xr.Dataset],
+    paired: bool,
+    level: float,
+) -> tuple[list[xr.Dataset], xr.Dataset]:
+    """The quantity in both, and second less first."""
     what = quantity.measure
-    if what is None:
-        constants = [_numbers(x.values.astype(float)) for x in outcomes]
-        change = constants[1].estimate - constants[0].estimate
-        return constants, _numbers(change.values), 0
-    paths = min(x.sizes["path"] for x in outcomes)
-    divisors = [_computed(quantity.divisor(x)) for x in (first, second)]
+    divisors = [_computed(quantity.divisor(x)) for x in datasets]
     if quantity.over is not None:
         measured = [
             tail.ratio_of_means(*both, level, at_zero=0.0)
@@ -166,15 +221,52 @@ def _measured(
     else:
         measured = [tail.measure(x, what, level) for x in outcomes]
     if not paired:
-        errors = np.hypot(*(found.standard_error.values for found in measured))
-        change = measured[1].estimate.values - measured[0].estimate.values
-        return measured, _numbers(change, errors, level, _degrees(first, second)), paths
+        return measured, _apart(measured[1], measured[0])
     if quantity.over is not None:
         both = (_side_by_side(*outcomes), _side_by_side(*divisors))
-        difference = tail.difference_of_ratios(*both, "second", "first", level, at_zero=0.0)
-    else:
-        difference = tail.paired(_side_by_side(*outcomes), "second", "first", what, level)
-    return measured, difference, paths
+        return measured, tail.difference_of_ratios(*both, "second", "first", level, at_zero=0.0)
+    return measured, tail.paired(_side_by_side(*outcomes), "second", "first", what, level)
+
+
+def _samples(
+    one: xr.DataArray, other: xr.DataArray, paired: bool
+) -> Iterator[tuple[Sample, Sample]]:
+    """Both samples of each policy, on the paths of both where they are paired."""
+    if paired:
+        joined = _side_by_side(other, one)
+        pairs = gather(joined[1], joined[0]).together(least=0)
+        return ((samples[0], samples[1]) for _, samples in pairs)
+    return (
+        (own, its)
+        for (_, own), (_, its) in zip(
+            gather(one).samples(least=0), gather(other).samples(least=0), strict=True
+        )
+    )
+
+
+def _apart(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """`one` less `other` of independent samples, by policy."""
+    import xarray as xr
+
+    each = (
+        [Estimate(*row) for row in zip(*(x[name].values for name in _FIELDS), strict=True)]
+        for x in (one, other)
+    )
+    numbers = np.array([independent(*pair) for pair in zip(*each, strict=True)]).T
+    return xr.Dataset({n: ("policy", x) for n, x in zip(_FIELDS, numbers, strict=True)})
+
+
+def _constants(outcome: xr.DataArray) -> xr.Dataset:
+    """Numbers that a policy fixes before the first draw."""
+    import xarray as xr
+
+    values = outcome.values.astype(float)
+    numbers = (values, 0.0 * values, values, values)
+    return xr.Dataset({n: ("policy", x) for n, x in zip(_FIELDS, numbers, strict=True)})
+
+
+def _of_constants(difference: float) -> Verdict:
+    return Verdict(1.0 if difference == 0.0 else 0.0, "known")
 
 
 def _degrees(first: xr.Dataset, second: xr.Dataset) -> float:
@@ -198,20 +290,6 @@ def _computed(x: xr.DataArray | None) -> xr.DataArray | None:
     return None if x is None else x.compute()
 
 
-def _numbers(
-    values: np.ndarray,
-    errors: np.ndarray | float = 0.0,
-    level: float = 0.95,
-    degrees: float = math.inf,
-) -> xr.Dataset:
-    """Values by policy with normal intervals."""
-    import xarray as xr
-
-    half = half_width(level, degrees) * errors
-    numbers = (values, errors + 0.0 * values, values - half, values + half)
-    return xr.Dataset({n: ("policy", x) for n, x in zip(_FIELDS, numbers, strict=True)})
-
-
 def _side_by_side(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
     """Both as the policies `first` and `second`: rows and paths stand for each other in order."""
     import xarray as xr
@@ -229,17 +307,7 @@ _FIELDS = ("estimate", "standard_error", "lower", "upper")
 
 
 def _judge(rows: list[Row], miss: float) -> None:
-    """Chances of each difference under none, and Holm's verdict over all rows."""
-    from scipy.special import stdtr
-
-    for row in rows:
-        difference, error = row["difference"], row["standard_error"]
-        if difference is None or error is None or row["thin"]:
-            row["p_value"] = None  # too few points to judge by
-        elif error == 0.0:
-            row["p_value"] = 1.0 if difference == 0.0 else 0.0
-        else:
-            row["p_value"] = float(2.0 * stdtr(row["degrees"], -abs(difference) / error))
+    """Holm's verdict over all rows that can be judged."""
     tested = sorted(
         (row for row in rows if row["p_value"] is not None), key=lambda row: row["p_value"]
     )
@@ -249,7 +317,6 @@ def _judge(rows: list[Row], miss: float) -> None:
         row["significant"] = refused
     for row in rows:
         row.setdefault("significant", False)
-        del row["degrees"]
 
 
 def _number(value: float) -> float | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deleverage.analysis.estimate import Estimate, Sample, block_starts
 from deleverage.analysis.measures import Mean, Measure, Probability, Quantile
+from deleverage.analysis.paired import ROUNDING
 
 LEAST = 1e-12
 """Chances below this are not looked into."""
@@ -55,7 +56,7 @@ def verdict(
     if share and paired and one.is_plain:
         changes = what.hits(one.values) * 1 - what.hits(other.values)
         return Verdict(_sign_test(changes), "sign")
-    if error > 0.0:
+    if error > ROUNDING * abs(value):
         from scipy.special import stdtr
 
         return Verdict(float(2.0 * stdtr(degrees, -abs(value) / error)), "t")

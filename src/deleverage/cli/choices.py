@@ -52,10 +52,7 @@ def compare(
         return
     changed = compare.as_text(rows)
     typer.echo(as_columns(changed))
-    typer.echo(
-        f"\n{len(changed)} of {len(rows)} differences are significant together at 5% (Holm), "
-        f"{'paired on common draws' if rows and rows[0]['paired'] else 'independent samples'}"
-    )
+    typer.echo(f"\n{compare.account(rows)}")
 
 
 def frontier(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.stats import t
+from scipy.stats import binom, t
 
 import deleverage as dl
 from deleverage.analysis import compare, tail
@@ -55,6 +55,7 @@ def test_runs_of_one_seed_are_paired_on_the_paths_of_both(common):
     assert row["difference"] == pytest.approx(per_path.mean().item())
     assert row["standard_error"] == pytest.approx(per_path.std(ddof=1).item() / math.sqrt(1500))
     assert (row["paired"], row["paths"], row["units"]) == (True, 1500, "million USD")
+    assert (row["test"], row["missing"]) == ("t", 0)
     assert row["significant"]
     assert row["first"] == pytest.approx(first.bad_debt[1, :1500].mean().item())
     cost = pick(rows, "open_interest_forgone")
@@ -187,3 +188,39 @@ def test_few_blocks_judge_by_students_law():
     expected = 2 * t.sf(abs(terms.mean()) / error, 3)
     assert row["p_value"] == pytest.approx(expected, rel=1e-9)
     assert "degrees" not in row
+
+
+def test_outcomes_in_atoms_are_judged_by_what_the_paths_say():
+    # of 40 paths the median is 0 and 1, of 6 the worst half is; a share that 5 paths tell apart
+    count = 40
+    first, second = np.zeros((1, count)), np.zeros((1, count))
+    second[0, :36] = 1.0
+    coords = {"policy": ["baseline"], "status": (("policy", "path"), np.zeros((1, count), "u1"))}
+    x, y = (
+        xr.Dataset({"bad_debt": (("policy", "path"), one)}, coords=coords)
+        for one in (first, second)
+    )
+    flags = np.r_[np.ones(3), np.zeros(count - 3)][None].astype("u1")
+    y = y.assign_coords(status=(("policy", "path"), flags))
+    rows = compare.runs(run(x), run(y))
+    median = pick(rows, "bad_debt.median")
+    assert (median["difference"], median["standard_error"], median["test"]) == (1, 0, "intervals")
+    # the binomial intervals of both meet where one of them reaches from 36 of 40 to the half
+    reached = 4 * binom.cdf(4, count, 0.5)
+    assert 0 < median["p_value"] <= 1.02 * reached
+    assert (median["lower"], median["upper"]) == (1, 1)
+    assert median["significant"]
+    worst = pick(rows, "bad_debt.shortfall_99")
+    assert (worst["thin"], worst["p_value"], worst["test"]) == (True, None, None)
+    assert (median["first_flagged"], median["second_flagged"]) == (0, 3)
+    said = compare.account(rows)
+    assert "40 paths a policy, 0 flagged outcomes in the first and 3 in the second" in said
+    assert "cannot be judged" in said
+    json.dumps(rows, allow_nan=False)
+
+
+def test_policies_of_other_levels_show_the_interval_of_what_has_no_error(common):
+    x = dataset(np.random.default_rng(1), common=common)
+    (row,) = compare.as_text([pick(compare.policies(x, "baseline", "floor"), "bad_debt.mean",
+                                   "baseline -> floor") | {"significant": True}])  # fmt: skip
+    assert " ± " in row["difference"]
