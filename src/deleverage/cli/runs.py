@@ -35,11 +35,14 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a config's sweep, or continue it."""
-    from deleverage import sweep
-    from deleverage.config import load_config
+    from deleverage.sweep.pool import early_worker
 
-    config = load_config(file, set_ or (), paths)
-    finished = sweep.run(config, out, workers=workers, resume=resume)
+    with early_worker(workers != 0) as started:
+        from deleverage import sweep
+        from deleverage.config import load_config
+
+        config = load_config(file, set_ or (), paths)
+        finished = sweep.run(config, out, workers=workers, resume=resume, started=started)
     _print_summary(finished, _keep_summary(finished), as_json)
 
 

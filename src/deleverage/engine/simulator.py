@@ -84,6 +84,13 @@ class Simulator:
         """What the bytes of a result depend on besides config and path ids."""
         return fingerprint(self.tile_paths, LANES, self._dtype) | {"driver": self.driver}
 
+    def load(self) -> None:
+        """Load every program of paths that draw for themselves, or compile it, ahead of its use."""
+        with jax.enable_x64(self._dtype == "float64"):
+            for group in self._groups:
+                arguments = self._arguments(group, list(group.members)[:1], Tile(0))
+                self._program(group, arguments)
+
     def simulate(
         self, policies: range, paths: range, lineage: Lineage | None = None
     ) -> dict[str, np.ndarray]:

@@ -12,23 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from deleverage.errors import RunError
 from deleverage.results.claims import Claims
 from deleverage.results.files import append_line
 from deleverage.results.markers import done_units, is_done
 from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
+from deleverage.sweep.pool import DEADLINE_SECONDS, Pool, WorkerProcess
 from deleverage.sweep.progress import Progress
 from deleverage.sweep.storing import Ended, Storer, failed
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, UnitRunner, resolve
 
-if TYPE_CHECKING:
-    from deleverage.sweep.pool import WorkerProcess
-
 LOG_FILE = "log.jsonl"
 RETRIES = 2
-DEADLINE_SECONDS = 900.0
 #: After this many failed units without one success between them the fault is not in a unit.
 FAILURES_IN_A_ROW = 5
 WAIT_FOR_OTHERS_SECONDS = 1.0
@@ -200,8 +197,6 @@ def execute(
         try:
             with Claims(run_dir) as claims, Progress(plan.name, total, finished, progress) as bar:
                 if workers:
-                    from deleverage.sweep.pool import Pool
-
                     factory = str(simulator_factory)
                     backend = Pool(run_dir, workers, factory, retries, deadline, started or [])
                 else:

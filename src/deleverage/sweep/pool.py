@@ -20,9 +20,10 @@ from deleverage.results.markers import is_done
 from deleverage.results.plan import Unit
 from deleverage.sweep.process import Prepare, Ready, Task
 from deleverage.sweep.storing import Ended
-from deleverage.sweep.worker import record_failure
+from deleverage.sweep.worker import ENGINE, record_failure
 
 WAIT_SECONDS = 0.5
+DEADLINE_SECONDS = 900.0
 LOG_TAIL = 4000
 
 
@@ -77,6 +78,10 @@ class WorkerProcess:
             return False
         return True
 
+    def prepare(self, config: Any) -> None:
+        """Have it make ready for a config; a large one fills the pipe until it reads."""
+        threading.Thread(target=self.send, args=(Prepare(config),), daemon=True).start()
+
     def end(self) -> str:
         """Kill it, and return the end of what it printed, with its exit code."""
         self._process.kill()
@@ -90,23 +95,19 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def early_worker(
-    factory: str, config: Any, deadline: float, wanted: bool
+    wanted: bool = True, factory: str = ENGINE, deadline: float = DEADLINE_SECONDS
 ) -> Iterator[list[WorkerProcess]]:
-    """A worker that imports and builds while the driver plans.
+    """A worker that imports while the driver loads a config, and builds while it plans.
 
     Args:
-        factory: Dotted name of what makes the simulator.
-        config: The config of the run to come.
-        deadline: Seconds that a unit may take.
         wanted: Whether to start one.
+        factory: Dotted name of what makes the simulator.
+        deadline: Seconds that a unit may take.
 
     Yields:
         The worker in a list, or none; whoever needs it takes it out, else it is ended.
     """
     workers = [WorkerProcess(factory, deadline)] if wanted else []
-    for worker in workers:
-        # in a thread, as a large config fills the pipe until the worker has started
-        threading.Thread(target=worker.send, args=(Prepare(config),), daemon=True).start()
     try:
         yield workers
     finally:

@@ -14,6 +14,7 @@ import os
 import queue
 import sys
 import threading
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +68,12 @@ class Runners:
     def prepare(self, config: Any) -> None:
         """Make the simulator of a config whose run directory is not there yet."""
         self._given = resolve(self._factory)(config)
+        load: Any = getattr(self._given.simulator, "load", None)
+        if load is None or config.sampling.kind == "splitting":  # which has programs of its own
+            return
+        # compiled code loads, and what units are stored with is imported meanwhile
+        threading.Thread(target=import_module, args=("zarr",), daemon=True).start()
+        load()
 
     def of(self, run_dir: Path) -> UnitRunner:
         """The runner of a run directory as it is now."""
@@ -169,9 +176,7 @@ def main() -> None:
 
 
 def _import_engine() -> None:
-    """Import what the package's engine and the store need, while there is no run yet."""
-    import zarr  # noqa: F401
-
+    """Import what the package's engine needs, while there is no run yet."""
     import deleverage.config.built
     import deleverage.config.load
     import deleverage.engine  # noqa: F401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from deleverage.results.opening import Run, open_run
 from deleverage.results.plan import PLAN_FILE, STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, create_run, metadata_checksums, write_template
 from deleverage.sweep.adaptive import forget_partial, go_on
-from deleverage.sweep.execute import DEADLINE_SECONDS, RETRIES, execute, log_event
+from deleverage.sweep.execute import RETRIES, execute, log_event
 from deleverage.sweep.levels import with_levels
 from deleverage.sweep.plan import continue_plan, grows, plan_run
-from deleverage.sweep.pool import early_worker
+from deleverage.sweep.pool import DEADLINE_SECONDS, WorkerProcess, early_worker
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, resolve
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(
     simulator_factory: str | Factory = ENGINE,
     retries: int = RETRIES,
     deadline: float = DEADLINE_SECONDS,
+    started: list[WorkerProcess] | None = None,
 ) -> Run:
     """Run a config's sweep, or continue it, and open the result.
 
@@ -52,6 +54,7 @@ def run(
         simulator_factory: What makes the simulator, by default the package's engine.
         retries: How often a failed unit is tried again.
         deadline: Seconds after which a worker process is killed for its unit.
+        started: What `early_worker` yields, where one was started before the config was loaded.
 
     Returns:
         The finished run.
@@ -62,7 +65,11 @@ def run(
         InterruptedRunError: Stopped by a signal; the same call continues it.
     """
     early = workers != 0 and isinstance(simulator_factory, str)
-    with early_worker(str(simulator_factory), config, deadline, early) as started:
+    with ExitStack() as held:
+        if started is None:
+            started = held.enter_context(early_worker(early, str(simulator_factory), deadline))
+        for worker in started:
+            worker.prepare(config)
         prepared = resolve(simulator_factory)(config)
         run_dir = prepare_run(prepared, out, resume)
         execute(
