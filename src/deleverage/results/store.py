@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from deleverage.errors import RunError
+from deleverage.results.chunks import ChunkWriter
 from deleverage.results.files import crc, sync_all
 from deleverage.results.plan import STORE_FOLDER, Plan, Unit
 from deleverage.results.schema import BLOCK, Variable
-
-if TYPE_CHECKING:
-    import zarr
 
 MAX_CHUNK_BYTES = 64 * 2**20
 
@@ -52,33 +50,23 @@ def assert_aligned(plan: Plan) -> None:
 
 
 class UnitWriter:
-    """The open arrays of a run; writes the outcomes of units into them."""
+    """The arrays of a run; writes the outcomes of units into them.
+
+    A chunk equal to its fill value is written too: its absence means "not done".
+    """
 
     def __init__(self, run_dir: Path, plan: Plan) -> None:
-        """Open the arrays that units write.
+        """Look at the arrays that units write.
 
         Raises:
-            RunError: An array on disk has other chunks or another shape than the plan.
+            RunError: An array on disk is not as the plan says.
         """
-        import zarr
-
         self._store = Path(run_dir) / STORE_FOLDER
         self._plan = plan
-        self._arrays: dict[str, zarr.Array] = {}
-        for variable in plan.written:
-            # A chunk equal to its fill value must be written too: its absence means "not done".
-            # The setting is taken when an array is opened; the argument `config` of
-            # `open_array` is not.
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                array = zarr.open_array(self._store / variable.name, mode="r+")
-            expected = (plan.shape(variable), plan.chunks(variable))
-            if (array.shape, array.chunks) != expected:
-                raise RunError(
-                    f"{variable.name} in {self._store} has shape and chunks "
-                    f"{(array.shape, array.chunks)}, the plan says {expected}; run the command "
-                    "again to repair the template."
-                )
-            self._arrays[variable.name] = array
+        self._arrays = {
+            v.name: ChunkWriter(self._store / v.name, v, plan.shape(v), plan.chunks(v))
+            for v in plan.written
+        }
 
     def write(self, unit: Unit, outcomes: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         """Write a unit's chunks and flush them and their folders to disk.
@@ -102,11 +90,8 @@ class UnitWriter:
             if variable.name not in values:
                 continue
             block = chunk_index(variable, unit)
-            self._arrays[variable.name].set_block_selection(block, values[variable.name])
-            key = "/".join([variable.name, "c", *map(str, block)])
-            path = self._store / key
-            data = path.read_bytes()
-            objects[key] = (len(data), crc(data))
+            path, data = self._arrays[variable.name].write(block, values[variable.name])
+            objects[path.relative_to(self._store).as_posix()] = (len(data), crc(data))
             # any folder on the way may be new, to this process or to one beside it
             written |= {path, *path.parents[: len(block) + 1]}
         sync_all(written)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deleverage.errors import ConfigError, RunError
+from deleverage.results.chunks import CHECKSUM, LEVEL, METADATA
 from deleverage.results.files import crc, replace_text, sync_all, sync_folder, sync_tree
 from deleverage.results.labels import label_parts
 from deleverage.results.plan import CONFIG_FILE, PLAN_FILE, STORE_FOLDER, Plan
@@ -28,8 +29,6 @@ from deleverage.results.schema import (
 
 if TYPE_CHECKING:
     import zarr
-
-METADATA = "zarr.json"
 
 
 def create_run(
@@ -184,8 +183,7 @@ def _write_outcome(root: zarr.Group, plan: Plan, variable: Variable) -> None:
         shape=shape,
         chunks=chunks,
         dtype=variable.dtype,
-        # Without the checksum a flipped bit would decode silently.
-        compressors=ZstdCodec(level=1, checksum=True),
+        compressors=ZstdCodec(level=LEVEL, checksum=CHECKSUM),
         fill_value=variable.fill,
         dimension_names=variable.dims,
         attributes=attributes,
@@ -213,7 +211,7 @@ def write_array(
         shape=values.shape,
         chunks=(max(len(values), 1),),
         dtype="string" if values.dtype == object else values.dtype,
-        compressors=ZstdCodec(level=1, checksum=True),
+        compressors=ZstdCodec(level=LEVEL, checksum=CHECKSUM),
         dimension_names=dims,
         attributes=attributes,
         overwrite=True,

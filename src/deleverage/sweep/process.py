@@ -14,7 +14,6 @@ import os
 import queue
 import sys
 import threading
-from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,8 +70,6 @@ class Runners:
         load: Any = getattr(self._given.simulator, "load", None)
         if load is None or config.sampling.kind == "splitting":  # which has programs of its own
             return
-        # compiled code loads, and what units are stored with is imported meanwhile
-        threading.Thread(target=import_module, args=("zarr",), daemon=True).start()
         load()
 
     def of(self, run_dir: Path) -> UnitRunner:
