@@ -442,6 +442,7 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         collateral_sold,
         history.deficit.sum(),
         history.insurance_drawn.sum(),
+        history.insurance_drawn.sum(axis=0),
         history.vault_paid.sum(),
         history.vault_taken.sum(axis=0),
         -vault_gains(
@@ -451,6 +452,7 @@ def observe(maps: Maps, rules: Rules, history: History) -> Outcomes:
         history.socialised_loss.sum(),
         history.unabsorbed_loss.sum(),
         history.adl_notional.sum(),
+        history.adl_notional.sum(axis=0),
         history.adl_overshoot_contracts.sum(),
         history.adl_overshoot_wealth.sum(),
         equity_lost(maps, rules, history),

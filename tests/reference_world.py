@@ -586,6 +586,7 @@ class Outcomes(NamedTuple):
     collateral_sold: np.ndarray  # [A]
     bad_debt: float
     insurance_drawn: float
+    insurance_drawn_by_venue: np.ndarray  # [V]
     vault_paid: float
     vault_taken: np.ndarray  # [V]
     vault_loss: np.ndarray  # [V]
@@ -593,6 +594,7 @@ class Outcomes(NamedTuple):
     socialised_loss: float
     unabsorbed_loss: float
     adl_notional: float
+    adl_notional_by_venue: np.ndarray  # [V]
     adl_overshoot_contracts: float
     adl_overshoot_wealth: float
     equity_lost: np.ndarray  # [V]

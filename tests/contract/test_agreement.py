@@ -14,12 +14,17 @@ import reference
 import worlds
 from hypothesis import Phase, assume, event, given, settings
 from hypothesis import strategies as st
+from outcome_bounds import broken
 
 from deleverage.policy import Policy
+from deleverage.results.schema import VARIABLES
 from deleverage.world import World
 
 EXAMPLES = 30
 PATHS = 2
+OBSERVED = 0
+"""A world of every kind that no rounding decides, in which funds pay and winners are closed."""
+
 NEAR = 1e-5
 """A path this close to a threshold (relative) may fall on either side by rounding alone."""
 
@@ -35,6 +40,12 @@ PHASES = (Phase.explicit, Phase.generate)  # each example is a second of the ora
 TIMES = {"peak_time", "trough_time"}
 PRICES = {"trough_price", "wick_price", "trough_index"}
 EXACT = {"status", "liquidated_accounts", "depeg_minutes", "outage_start", "outage_length"}
+GAPS = {"least_branch_gap", "paired_least_branch_gap", "paired_least_margin_gap"}
+"""What only the oracle says: how near a path is to a threshold."""
+
+COORDINATES = ("severity", "shock_time", "log_weight")
+"""Of paths, whatever the policy: compared with the exogenous series."""
+
 SEEN: collections.Counter[tuple[str, str]] = collections.Counter()
 """Worlds by kinds, and how many of them were near."""
 
@@ -118,12 +129,19 @@ def is_tie(
 
 
 def disagreements(
-    world: World, policy: Policy, inputs: Any, expected: dict[str, np.ndarray], dtype: str
+    world: World,
+    policy: Policy,
+    inputs: Any,
+    expected: dict[str, np.ndarray],
+    dtype: str,
+    found: dict[str, np.ndarray] | None = None,
 ) -> list[str]:
     """One line for each outcome that differs by more than the precision explains."""
-    found = kernel.simulate(world.layout, policy, inputs, dtype)
+    if found is None:
+        found = kernel.simulate(world.layout, policy, inputs, dtype)
+    assert found.keys() == expected.keys() - GAPS
     lines = []
-    for name in sorted(found.keys() & expected.keys()):
+    for name in sorted(found):
         ours, theirs = found[name].astype(float), expected[name]
         assert ours.shape == theirs.shape, name
         if name in EXACT | TIMES:
@@ -191,15 +209,68 @@ def test_few_worlds_are_too_near_a_threshold_to_compare(make, record_property):
     assert share < MOST_NEAR
 
 
-def test_oracle_and_kernel_observe_the_same():
-    world, policy = worlds.random_world(0)
-    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, 0))
-    expected = set(reference.simulate_pair(world, policy, inputs))
-    found = set(kernel.simulate(world.layout, policy, inputs))
-    gaps = {"least_branch_gap", "paired_least_branch_gap", "paired_least_margin_gap"}
-    assert expected - gaps <= found
-    parts = {"insurance_drawn_by_venue", "adl_notional_by_venue"}
-    assert found - expected == parts
+@pytest.fixture(scope="module")
+def observed() -> tuple[World, Policy, Any, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A world of every kind, what the oracle observes of it, and what the kernel does."""
+    world, policy = worlds.full_world(OBSERVED)
+    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, OBSERVED))
+    expected = reference.simulate_pair(world, policy, inputs)
+    return world, policy, inputs, expected, kernel.simulate(world.layout, policy, inputs)
+
+
+def test_every_stored_variable_is_compared(observed):
+    *_, expected, found = observed
+    by_path = {name for name, variable in VARIABLES.items() if variable.by_path}
+    assert by_path - set(COORDINATES) <= found.keys()
+    assert found.keys() == expected.keys() - GAPS
+    # what differs by policy alone is known before any path: tests/unit/config
+    assert VARIABLES.keys() - by_path == {
+        *("open_interest", "open_interest_forgone", "credit_forgone", "fund_size", "vault_size")
+    }
+
+
+def test_a_wrong_value_of_any_variable_is_noticed(observed):
+    world, policy, inputs, expected, found = observed
+    assert not disagreements(world, policy, inputs, expected, "float64", found)
+    for name, values in found.items():
+        moved = values * 1.001 + 0.001
+        if name in TIMES:  # of which a step either way is the next one
+            moved = np.where(values > world.layout.step, values - world.layout.step, np.inf)
+        wrong = {**found, name: np.where(np.isnan(values), 0.0, moved)}
+        lines = disagreements(world, policy, inputs, expected, "float64", wrong)
+        assert len(lines) == values.size, name
+        assert all(line.startswith(f"float64 {name}[") for line in lines)
+
+
+def test_what_is_said_by_venue_sums_to_what_is_said_in_all(observed):
+    *_, found = observed
+    for name in ("insurance_drawn", "adl_notional"):
+        by_venue = found[f"{name}_by_venue"]
+        assert (by_venue > 0.0).any(), name
+        np.testing.assert_allclose(by_venue.sum(axis=-1), found[name], rtol=1e-12)
+
+
+@kinds
+@settings(max_examples=EXAMPLES)
+@given(seed=seeds, changes=perturbations)
+def test_outcomes_keep_to_their_definitions_under_every_policy(make, seed, changes):
+    world, policy = make(seed)
+    policy = perturbed(policy, changes)
+    inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
+    for dtype in ("float64", "float32"):
+        found = kernel.simulate(world.layout, policy, inputs, dtype)
+        assert not broken(world.layout, policy, found, dtype)
+
+
+def test_outcomes_out_of_their_bounds_are_noticed(observed):
+    world, policy, _, _, found = observed
+    assert not broken(world.layout, policy, found, "float64")
+    for name, values in found.items():
+        # far too much, or less than nothing, is impossible of whatever has a bound
+        wrong = [{**found, name: 0.0 * values + value} for value in (-3.0, 1e9)]
+        unbounded = {"vault_loss", "equity_lost", "amplification"}
+        caught = [bool(broken(world.layout, policy, one, "float64")) for one in wrong]
+        assert any(caught) == (name not in unbounded), name
 
 
 @settings(max_examples=20)
@@ -279,7 +350,7 @@ def test_exogenous_series_agree_with_the_oracle(law, dtype):
         expected = reference.exogenous(world, draws)
         found = kernel.shocks(world, draws, dtype)
         layout = world.layout
-        for name in ("log_fundamental", "liquidity_drop", "severity", "shock_time"):
+        for name in ("log_fundamental", "liquidity_drop", *COORDINATES[:2]):
             difference = np.abs(found[name] - expected[name])
             # sums of a few terms of order one a step; the normal quantile costs some dozen ulps
             assert difference.max() <= layout.steps * 64 * eps, (name, seed)
@@ -295,4 +366,4 @@ def test_exogenous_series_agree_with_the_oracle(law, dtype):
         np.testing.assert_allclose(
             found["outage_start"], expected["outage_start"], rtol=64 * eps, atol=64 * eps
         )
-        assert not found["log_weight"].any()
+        assert not found[COORDINATES[2]].any()
