@@ -9,8 +9,15 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from deleverage.cascade.books import rules_of
 from deleverage.cascade.flows import Flows
+from deleverage.cascade.haircuts import Scaling
+from deleverage.cascade.index import Published
 from deleverage.cascade.load import LoadOutages, no_load
+from deleverage.cascade.maps import maps_of
+from deleverage.cascade.margin import Assessment, assess
+from deleverage.cascade.margin_call import marked_prices
+from deleverage.cascade.parts import Part
 from deleverage.cascade.start import initial_state
 from deleverage.cascade.step import StepInputs, step, step_inputs
 from deleverage.cascade.worklist import Drive
@@ -68,8 +75,8 @@ def simulate(
     """Outcomes by name, `(policy, path, extra...)`, of policies on given exogenous series."""
     with _precision(dtype):
         given = as_inputs(inputs, dtype)
-        outcomes = _run(layout, cast(policy, dtype), given, dtype, one_by_one)
-        return {name: np.moveaxis(np.asarray(v), (-2, -1), (0, 1)) for name, v in outcomes.items()}
+        watched = np.zeros(2, np.int32)
+        return _by_policy(_run(layout, cast(policy, dtype), given, dtype, one_by_one, watched)[0])
 
 
 def shocks(world: World, draws: Draws, dtype: str = "float64") -> dict[str, np.ndarray]:
@@ -79,24 +86,64 @@ def shocks(world: World, draws: Draws, dtype: str = "float64") -> dict[str, np.n
         return jax.tree.map(np.asarray, {**vars(inputs), **vars(coordinates)})
 
 
-def trajectory(
+def watch(
+    layout: Layout, policy: Policy, inputs: Any, lane: int, path: int, dtype: str = "float64"
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """As `simulate`, and the record of one column, `[step, ...]`."""
+    watched = np.array([lane, path], np.int32)
+    with _precision(dtype):
+        given = as_inputs(inputs, dtype)
+        outcomes, record = _run(layout, cast(policy, dtype), given, dtype, True, watched)
+        return _by_policy(outcomes), jax.tree.map(np.asarray, record)
+
+
+def trajectories(
     layout: Layout, policy: Policy, inputs: Any, feedback: bool = True, dtype: str = "float64"
 ) -> tuple[State, State, Flows]:
     """States before and after, and flows, of every step: a leading axis of steps.
 
-    Leaves end in the path axis; `policy` has one entry. Orders of cohorts that sell nothing,
-    which the kernel leaves as they were, are 0 here.
+    Leaves end in the axes of lanes and paths, of size 1 where all lanes have the same. Orders of
+    cohorts that sell nothing, which the kernel leaves as they were, are 0 here.
     """
     with _precision(dtype):
-        found = _trajectory(layout, cast(policy, dtype), as_inputs(inputs, dtype), feedback)
+        found = _trajectories(layout, cast(policy, dtype), as_inputs(inputs, dtype), feedback)
         before, after, flows = jax.tree.map(np.asarray, found)
-    sells = flows.sells[..., None]
-
-    def placed(orders: np.ndarray) -> np.ndarray:
-        return np.where(sells[:, None], orders, 0)
-
-    orders = jax.tree.map(placed, flows.orders)
+    sells = flows.sells[:, None, :, :, None, None]
+    orders = jax.tree.map(lambda orders: np.where(sells, orders, 0), flows.orders)
     return before, after, dataclasses.replace(flows, orders=orders)
+
+
+def trajectory(
+    layout: Layout, policy: Policy, inputs: Any, feedback: bool = True, dtype: str = "float64"
+) -> tuple[State, State, Flows]:
+    """The same of a policy with one entry, without the axis of lanes."""
+    found = trajectories(layout, policy, inputs, feedback, dtype)
+    paths = as_inputs(inputs, dtype).liquidity_drop.shape[-1]
+    # masks of cohorts and scalars have no columns
+    return jax.tree.map(
+        lambda leaf: leaf[..., 0, :] if leaf.shape[-2:] == (1, paths) else leaf, found
+    )
+
+
+def assessments(
+    layout: Layout, policy: Policy, before: State, flows: Flows, scaling: Any, dtype: str
+) -> Assessment:
+    """Stage 4 of every step of `trajectories`, all cohorts at once, by the rules of the policy.
+
+    Args:
+        layout: Static world.
+        policy: Rules, leaves `[..., lane]`.
+        before: Accounts at the start of each step.
+        flows: Index and marks of each step.
+        scaling: Multipliers of haircuts, `[step, I, lane, path]`; None: all are as written.
+        dtype: Float type of the kernel.
+    """
+    with _precision(dtype):
+        prices = (flows.index_price, flows.mark_price)
+        found = _assessments(
+            layout, cast(policy, dtype), before.accounts, *cast(prices, dtype), scaling
+        )
+        return jax.tree.map(np.asarray, found)
 
 
 def _precision(dtype: str) -> Any:
@@ -104,12 +151,16 @@ def _precision(dtype: str) -> Any:
     return jax.enable_x64(dtype == "float64")
 
 
+def _by_policy(outcomes: dict[str, Any]) -> dict[str, np.ndarray]:
+    """`(policy, path, extra...)`."""
+    return {name: np.moveaxis(np.asarray(v), (-2, -1), (0, 1)) for name, v in outcomes.items()}
+
+
 @eqx.filter_jit
 def _run(
-    layout: Layout, policy: Policy, inputs: Inputs, dtype: str, one_by_one: bool
-) -> dict[str, Any]:
-    watched = np.zeros(2, np.int32)
-    return run_paths(layout, policy, inputs, watched, np.dtype(dtype), one_by_one)[0]
+    layout: Layout, policy: Policy, inputs: Inputs, dtype: str, one_by_one: bool, watched: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    return run_paths(layout, policy, inputs, watched, np.dtype(dtype), one_by_one)[:2]
 
 
 @eqx.filter_jit
@@ -118,11 +169,11 @@ def _exogenous(world: World, draws: Draws, dtype: str) -> Any:
 
 
 @eqx.filter_jit
-def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: bool) -> Any:
+def _trajectories(layout: Layout, policy: Policy, inputs: Inputs, feedback: bool) -> Any:
     policy = jax.tree.map(lambda leaf: leaf[..., None], policy)
     drive = Drive(feedback=feedback)
 
-    paths = inputs.liquidity_drop.shape[-1]
+    lanes, paths = policy.reporting.due_at_start.shape[-2], inputs.liquidity_drop.shape[-1]
     inputs = jax.tree.map(lambda leaf: leaf[..., None, :], inputs)
     load = None if inputs.load is None else LoadOutages(inputs.load, inputs.load_venues)
 
@@ -134,10 +185,23 @@ def _trajectory(layout: Layout, policy: Policy, inputs: Inputs, feedback: bool) 
     series = step_inputs(layout, inputs)
     start = initial_state(layout, policy, paths, drive)
     if load is not None and feedback:
-        no_outages = no_load(load, len(layout.venues), (1, paths))
+        no_outages = no_load(load, len(layout.venues), (lanes, paths))
         start = dataclasses.replace(start, load=no_outages)
-    found = jax.lax.scan(advance, start, series)[1]
-    # the one lane of every column; masks of cohorts and scalars have no columns
-    return jax.tree.map(
-        lambda leaf: leaf[..., 0, :] if leaf.shape[-2:] == (1, paths) else leaf, found
-    )
+    return jax.lax.scan(advance, start, series)[1]
+
+
+@eqx.filter_jit
+def _assessments(
+    layout: Layout, policy: Policy, accounts: Any, index: Any, mark: Any, multiplier: Any
+) -> Assessment:
+    policy = jax.tree.map(lambda leaf: leaf[..., None], policy)
+    maps = maps_of(layout)
+
+    def of_step(given: tuple) -> Assessment:
+        accounts, index, mark, multiplier = given
+        book, mine = Part().take((rules_of(layout, maps.facts, policy), accounts))
+        haircuts = None if multiplier is None else Scaling(multiplier, policy.haircuts.cap)
+        nobody = Published(index, mark, index, index, index, haircuts=haircuts)
+        return assess(book.margin, book.start, mine, marked_prices(book.facts, nobody))
+
+    return jax.lax.map(of_step, (accounts, index, mark, multiplier))

@@ -250,6 +250,18 @@ def test_what_is_said_by_venue_sums_to_what_is_said_in_all(observed):
         np.testing.assert_allclose(by_venue.sum(axis=-1), found[name], rtol=1e-12)
 
 
+def test_a_watched_path_shows_the_gates_that_load_has_shut(observed):
+    world, policy, inputs, expected, _ = observed
+    layout = world.layout
+    exogenous = layout.step * (1.0 - inputs["gate_open"]).sum(axis=0).T
+    by_load = (expected["outage_length"] > exogenous).any(axis=-1)
+    assert by_load.any()
+    for lane, path in np.argwhere(by_load)[:2]:
+        outcomes, record = kernel.watch(layout, policy, inputs, lane, path)
+        shut = layout.step * (1.0 - record["gate_open"]).sum(axis=0)
+        np.testing.assert_allclose(shut, outcomes["outage_length"][lane, path], rtol=1e-12)
+
+
 @kinds
 @settings(max_examples=EXAMPLES)
 @given(seed=seeds, changes=perturbations)

@@ -20,6 +20,7 @@ class Flows(eqx.Module):
     index_price: Array  # [I, column]
     mark_price: Array  # [M, column]
     fair_price: Array  # [I, column]
+    gate_open: Array  # [V, column] 0 where exogenous outages or load have shut it
     traded_price: Array  # [M, column] stage 7, after the orders
     average_price: Array  # [M, column] of the step's orders
     closing_price: Array  # [M, column] stage 8
@@ -44,3 +45,4 @@ class Flows(eqx.Module):
     redeemed: Array | None = None  # [pegged, column] units, likewise
     holders_sold: Array | None = None  # [M, column] units of those who run
     unfilled: Array | None = None  # [column] bool: a book had not enough for its orders
+    filled: Array | None = None  # [M, column] share of the collateral orders taken; None: all

@@ -310,6 +310,7 @@ def step(
         index_price=published.index_price,
         mark_price=published.mark_price,
         fair_price=published.fair_price,
+        gate_open=gate_open,
         traded_price=traded_price,
         average_price=average_price,
         closing_price=closing_price,
@@ -334,6 +335,7 @@ def step(
         redeemed=redeemed,
         holders_sold=holders_sold,
         unfilled=in_any(unfilled_perps, unfilled_spot),
+        filled=filled,
     )
     deficit = settled.deficit
     after = State(accounts, markets, fund, orders, deficit, breakers, haircuts, issuer, load, vault)

@@ -237,8 +237,6 @@ def _whole(values: Array, columns: tuple[int, int]) -> Array:
 def _record(after: State, flows: Flows, given: StepInputs, back: np.ndarray) -> dict[str, Array]:
     """One column's step, for replay: accounts at its start, books `back` in the layout's order."""
     lane, path = given.watched
-    # series that all lanes share have one row for them
-    own = jnp.minimum(lane, given.gate_open.shape[-2] - 1)
     seen = flows.watched
     prices = {
         "price": flows.price,
@@ -258,10 +256,15 @@ def _record(after: State, flows: Flows, given: StepInputs, back: np.ndarray) -> 
         "contracts": seen.accounts.contracts,
         "collateral": seen.accounts.collateral,
     }
-    exogenous = {"fundamental": given.fundamental, "gate_open": given.gate_open}
+    common = {"fundamental": given.fundamental, "gate_open": flows.gate_open}
+
+    def own(rows: Array) -> Array:
+        # series that all lanes share have one row for them
+        return rows[..., jnp.minimum(lane, rows.shape[-2] - 1), path]
+
     return (
         {name: rows[..., lane, path] for name, rows in prices.items()}
-        | {name: rows[..., own, path] for name, rows in exogenous.items()}
+        | {name: own(rows) for name, rows in common.items()}
         | {name: values[..., back, :] for name, values in accounts.items()}
     )
 
