@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
 import kernel
 import numpy as np
+import pytest
 import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,64 +19,76 @@ from deleverage.cascade.maps import maps_of
 from deleverage.shocks.draws import draw
 from deleverage.state import Draws, Markets
 
-LAYOUT = worlds.RANDOM_LAYOUT
+WORLDS = {"default_kinds": worlds.random_world, "every_kind": worlds.full_world}
+kinds = pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
 seeds = st.integers(0, 2**31 - 1)
 
 
 @eqx.filter_jit
-def published(rules, markets, price, redemption, first):
-    return publish(LAYOUT, maps_of(LAYOUT), rules, markets, price, redemption, 1 - first)
+def published(layout, rules, markets, price, redemption, first):
+    return publish(layout, maps_of(layout), rules, markets, price, redemption, 1 - first)
 
 
-def at_random(seed: int) -> tuple:
-    """Rules, state and prices of one column in the range a crash may bring."""
+def at_random(make: Any, seed: int) -> tuple:
+    """Layout, rules of all policies, state and prices in the range a crash may bring."""
     rng = np.random.default_rng(seed)
-    _, policy = worlds.random_world(seed)
-    m, i = len(LAYOUT.markets), len(LAYOUT.indices)
-    zeros = np.zeros((m, 1, 1))
+    world, policy = make(seed)
+    layout, lanes = world.layout, policy.reporting.due_at_start.shape[-1]
+    m, i = len(layout.markets), len(layout.indices)
+    zeros = np.zeros((m, lanes, 1))
+    ring = (layout.delay_steps + 1, i, lanes, 1)
     markets = Markets(
         displacement=zeros,
-        last_price=rng.uniform(0.3, 1.2, (m, 1, 1)),
-        smoothed_index=rng.uniform(0.3, 1.2, (i, 1, 1)),
-        basis=rng.uniform(-0.1, 0.1, (m, 1, 1)),
+        last_price=rng.uniform(0.3, 1.2, zeros.shape),
+        smoothed_index=rng.uniform(0.3, 1.2, (i, lanes, 1)),
+        basis=rng.uniform(-0.1, 0.1, zeros.shape),
         maker_units=zeros,
         maker_cash=zeros,
+        published_index=None
+        if policy.index.move_limit is None
+        else rng.uniform(0.3, 1.2, (i, lanes, 1)),
+        redemption=None if policy.index.delay is None else rng.uniform(0.8, 1.1, ring),
     )
-    price = rng.uniform(0.3, 1.2, (m, 1, 1))
-    redemption = rng.uniform(0.8, 1.1, (len(LAYOUT.assets), 1, 1))
-    rules = jax.tree.map(lambda leaf: leaf[..., None], kernel.single(policy).index)
-    return rules, markets, price, redemption
+    price = rng.uniform(0.3, 1.2, zeros.shape)
+    redemption = rng.uniform(0.8, 1.1, (len(layout.assets), lanes, 1))
+    rules = jax.tree.map(lambda leaf: leaf[..., None], policy.index)
+    return layout, rules, markets, price, redemption
 
 
+@kinds
 @settings(max_examples=100)
 @given(seed=seeds, low=st.floats(0.0, 1.0), rise=st.floats(0.0, 0.5), first=st.booleans())
-def test_a_higher_floor_never_lowers_the_index(seed, low, rise, first):
-    rules, markets, price, redemption = at_random(seed)
-    first = np.asarray(first)
+def test_a_higher_floor_never_lowers_the_index(make, seed, low, rise, first):
+    layout, rules, *state = at_random(make, seed)
     with jax.enable_x64(True):
         found = [
             published(
+                layout,
                 dataclasses.replace(rules, floor=np.full_like(rules.floor, floor)),
-                markets,
-                price,
-                redemption,
-                first,
+                *state,
+                np.asarray(first),
             ).index_price
             for floor in (low, low + rise)
         ]
     assert (np.asarray(found[1]) >= np.asarray(found[0])).all()
 
 
+@kinds
 @settings(max_examples=100)
 @given(seed=seeds, floor=st.floats(0.5, 1.0), fall=st.floats(0.01, 1.0))
-def test_a_floor_holds_on_the_redemption_price_however_far_books_fall(seed, floor, fall):
-    rules, markets, price, redemption = at_random(seed)
+def test_a_floor_holds_on_the_redemption_price_however_far_books_fall(make, seed, floor, fall):
+    layout, rules, markets, price, redemption = at_random(make, seed)
     rules = dataclasses.replace(rules, floor=np.full_like(rules.floor, floor))
-    owed = redemption[[entry.asset for entry in LAYOUT.indices]]
+    owed = redemption[[entry.asset for entry in layout.indices]]
+    if rules.delay is not None:  # the price that the venue sees, in the second step
+        ring = markets.redemption.copy()
+        ring[1] = owed
+        place = (1 - rules.delay.astype(int)) % len(ring)
+        owed = np.take_along_axis(ring, np.broadcast_to(place, owed.shape)[None], axis=0)[0]
     with jax.enable_x64(True):
         for books in (price, price * fall):
-            index = published(rules, markets, books, redemption, np.asarray(False)).index_price
-            assert (np.asarray(index) >= floor * owed).all()
+            found = published(layout, rules, markets, books, redemption, np.asarray(False))
+            assert (np.asarray(found.index_price) >= floor * owed).all()
 
 
 @eqx.filter_jit
