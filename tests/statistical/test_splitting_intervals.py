@@ -45,7 +45,7 @@ def test_intervals_cover_over_repeats(repeats):
     thresholds = tuple(norm.isf([0.1, 0.01, 0.001]))
     scheme = splitting(thresholds, 0.5, 0.1, 320)
     rare = float(norm.isf(1e-4))
-    hits = {"mean": 0, "1e-2": 0, "1e-4": 0, "quantile": 0}
+    hits = {"mean": 0, "1e-2": 0, "1e-4": 0, "0.999": 0, "0.9999": 0}
     for repeat in range(repeats):
         first = repeat * replicates * block
         paths = range(first, first + replicates * block)
@@ -62,7 +62,8 @@ def test_intervals_cover_over_repeats(repeats):
             ("mean", tail.mean(x), 0.0),
             ("1e-2", tail.probability(x, above=float(norm.isf(1e-2))), 1e-2),
             ("1e-4", tail.probability(x, above=rare), 1e-4),
-            ("quantile", tail.quantile(x, 0.999), float(norm.isf(1e-3))),
+            ("0.999", tail.quantile(x, 0.999), float(norm.isf(1e-3))),
+            ("0.9999", tail.quantile(x, 0.9999), rare),
         ):
             hits[name] += float(interval.lower) <= truth <= float(interval.upper)
     print({name: count / repeats for name, count in hits.items()})

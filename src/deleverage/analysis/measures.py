@@ -21,6 +21,7 @@ from deleverage.analysis.estimate import (
     Estimate,
     Sample,
     degrees_of_freedom,
+    error_of_mean,
     from_normal,
     require_fraction,
 )
@@ -91,8 +92,9 @@ class Quantile(Measure):
     q: float
     name = "quantile"
     method = (
-        "order statistic of rank ceil(n q); binomial interval (weighted or in blocks: normal error "
-        "of the distribution function, inverted); error from a Hall-Sheather density"
+        "order statistic of rank ceil(n q); binomial interval (weighted or in blocks: that of as "
+        "many plain paths as have the error of the distribution function); error from a "
+        "Hall-Sheather density"
     )
 
     def __post_init__(self) -> None:
@@ -304,5 +306,11 @@ def _tail_points(sample: Sample, q: float, tail: Tail) -> float:
     if sample.weights is None:
         return sample.size * (1.0 - q if tail == "upper" else q)
     boundary = order_statistics.locate(sample, q).value
-    values = sample.values
-    return sample.on(values >= boundary if tail == "upper" else values <= boundary).effective_size
+    beyond = sample.values >= boundary if tail == "upper" else sample.values <= boundary
+    points = sample.on(beyond).effective_size
+    if sample.blocks is None:
+        return points
+    # Paths of one block may be offspring of a few: no more points than have this relative error.
+    terms = beyond * sample.weights
+    error = error_of_mean(terms, sample.blocks)
+    return min(points, float(np.mean(terms)) ** 2 / error**2) if error > 0.0 else points

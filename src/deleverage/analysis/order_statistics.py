@@ -17,12 +17,10 @@ from deleverage.analysis.estimate import (
     Estimate,
     Sample,
     block_starts,
-    degrees_of_freedom,
     effective_number,
     error_of_mean,
-    half_width,
 )
-from deleverage.analysis.shares import plain_count
+from deleverage.analysis.shares import as_if_plain, plain_count
 
 _ROUNDING = 1e-9
 """Share of a rank that `n * q` may exceed a whole number by without meaning the next one."""
@@ -98,9 +96,10 @@ def quantile(sample: Sample, q: float, level: float) -> Estimate:
 
     The density f is a difference quotient of order statistics over `bandwidth`. Inside an atom
     (many paths with exactly 0, a constant sample) it is infinite and the error 0. The interval is
-    exact for plain paths; with weights, or in blocks, it is where the distribution function is
-    within its own normal error of q (in blocks: Student's, from how the blocks differ). An end is
-    infinite where as many plain paths as have the error at the quantile would not bound that side.
+    exact for plain paths; with weights, or in blocks, it is where q lies in the interval of the
+    distribution function, that of as many plain paths as have its error (`shares.as_if_plain`: it
+    is skew, as products of shares are that splitting estimates). An end is infinite where so many
+    plain paths would not bound that side.
     """
     if sample.is_plain:
         location, lower, upper = _plain(sample.values, q, level)
@@ -167,18 +166,21 @@ def _inverted(sample: Sample, q: float, level: float | None) -> tuple[Location, 
     )
     if level is None:
         return location, math.nan, math.nan
-    z = half_width(level, degrees_of_freedom(sample.blocks))
-    if sample.blocks is None:
-        below = np.flatnonzero(share + z * error < q)
-        above = np.flatnonzero(share - z * error < q)
-        first = int(below[-1]) + 1 if below.size else 0
-        last = int(above[-1]) + 1 if above.size else 0
-    elif math.isnan(share_error):  # a single block bounds nothing
+    if math.isnan(share_error):  # a single block bounds nothing
         return location, -math.inf, math.inf
-    else:  # each error is a pass over all paths: look for the ends by halving
-        places = range(final + 1)
-        first = bisect_left(places, True, key=lambda i: share[i] + z * error_at(i) >= q)
-        last = bisect_left(places, True, key=lambda i: share[i] - z * error_at(i) >= q)
+
+    def bounds(place: int) -> tuple[float, float]:
+        """Interval of the distribution function at a value, skew where few lie beyond it."""
+        beyond, its_error = 1.0 - float(share[place]), error_at(place)
+        if not (0.0 < beyond < 1.0 and its_error > 0.0):
+            return 1.0 - beyond, 1.0 - beyond
+        low, high = as_if_plain(beyond, its_error, sample, level)
+        return 1.0 - high, 1.0 - low
+
+    # in blocks each error is a pass over all paths: look for the ends by halving
+    places = range(final + 1)
+    first = bisect_left(places, True, key=lambda i: bounds(i)[1] >= q)
+    last = bisect_left(places, True, key=lambda i: bounds(i)[0] >= q)
     # At the last value nothing lies beyond, which has no error: take the one before it. Where most
     # of the sample is at or below a low quantile, the error is that of all weights: count those.
     inside = np.flatnonzero(share[: middle + 1] < 1.0)

@@ -82,3 +82,23 @@ def test_peaks_are_counted_by_what_they_weigh():
     assert math.isnan(tail.tail_index(x).estimate.item())
     with pytest.warns(tail.ThinTailWarning, match="at no share"):
         assert not tail.threshold_diagnostics(x).peaks.any()
+
+
+def test_offspring_of_few_ancestors_are_few_points():
+    # of ten replicates of splitting one alone has gone beyond the level, with forty offspring
+    count, size = 1000, 100
+    blocks = ("draw_block", np.arange(count) // size)
+    values = np.r_[np.zeros(count - 40), np.ones(40)] + 1e-6 * np.arange(count)
+    weights = np.r_[np.full(count - 40, (count - 10) / (count - 40)), np.full(40, 0.25)]
+    x = outcome(values, weights).assign_coords(draw_block=("path", blocks[1]))
+    with pytest.warns(tail.ThinTailWarning, match="rests on 1 points"):
+        tail.quantile(x, 0.99)
+    # four in each replicate are as many as they weigh, with the one path at the quantile itself
+    spread = outcome(*(row.reshape(size, -1).T.ravel() for row in (values, weights)))
+    spread = spread.assign_coords(draw_block=("path", blocks[1]))
+    own = (count - 10) / (count - 40)
+    expected = (40 * 0.25 + own) ** 2 / (40 * 0.25**2 + own**2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        points = tail.quantile(spread, 0.99).attrs["tail_points"]
+    assert points == pytest.approx(expected, rel=1e-9)
