@@ -40,11 +40,12 @@ class Kind(NamedTuple):
         return permuted_layout(self.layout, self.order)
 
     def drawn(self, seed: int) -> tuple[Policy, dict[str, np.ndarray]]:
-        """One policy of a random world and what its paths are given."""
+        """A policy of a random world, each of them in turn, and what its paths are given."""
         world, policies = self.make(seed)
         inputs = reference.exogenous(world, worlds.random_draws(world, PATHS, seed))
         names = (*kernel.SERIES, "load_venues")
-        return kernel.single(policies), {n: inputs[n] for n in names if n in inputs}
+        policy = kernel.single(policies, seed % policies.reporting.due_at_start.shape[-1])
+        return policy, {n: inputs[n] for n in names if n in inputs}
 
     def assert_same(self, ours: np.ndarray, theirs: np.ndarray, scale: float) -> None:
         """Equal up to the rounding of all steps."""
