@@ -8,6 +8,7 @@ output. `{"compile": ROW}` makes a row's program and leaves it in the cache; `{"
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -92,4 +93,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(BrokenPipeError):  # who asked was killed
+        main()
