@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from deleverage.results.files import crc, replace_text
 from deleverage.results.groups import consolidate
 from deleverage.results.markers import (
     DONE_FOLDER,
-    compare_markers,
+    Marker,
     done_units,
-    find_markers,
     list_markers,
+    markers_by_unit,
     remove_markers,
+    require_alike,
 )
 from deleverage.results.opening import is_finalized
 from deleverage.results.plan import STORE_FOLDER, Plan, load_plan
@@ -197,9 +199,10 @@ def finalize(run_dir: str | Path) -> None:
         )
     with Claims(run_dir) as claims:
         claims.acquire_all()
+        markers = markers_by_unit(run_dir)
         for unit in plan.units:
-            compare_markers(run_dir, unit)
-        _remove_orphans(run_dir, plan)
+            require_alike(unit, markers[unit.id])
+        _remove_orphans(run_dir, plan, markers)
         _write_unit_status(run_dir, plan)
         if plan.timeline:
             write_timeline(run_dir, plan)
@@ -207,11 +210,13 @@ def finalize(run_dir: str | Path) -> None:
         set_complete(run_dir, True)
 
 
-def _remove_orphans(run_dir: Path, plan: Plan) -> None:
+def _remove_orphans(
+    run_dir: Path, plan: Plan, markers: Mapping[str, list[Marker]]
+) -> None:
     """Remove what interrupted writes left, and markers from before the run grew."""
     remove_stale_claims(run_dir)
     for unit in plan.units:
-        for marker in find_markers(run_dir, unit):
+        for marker in markers[unit.id]:
             if not marker.fits(unit):
                 marker.path.unlink(missing_ok=True)
     for folder, pattern in (

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,14 @@ def list_markers(run_dir: Path) -> Iterator[Marker]:
             marker = _parse(path)
             if marker is not None:
                 yield marker
+
+
+def markers_by_unit(run_dir: Path) -> Mapping[str, list[Marker]]:
+    """Every marker of a run by the name of its unit, each folder listed once."""
+    found: dict[str, list[Marker]] = defaultdict(list)
+    for marker in list_markers(run_dir):
+        found[marker.unit].append(marker)
+    return found
 
 
 def find_markers(run_dir: Path, unit: Unit) -> list[Marker]:
@@ -144,7 +153,12 @@ def compare_markers(run_dir: Path, unit: Unit) -> None:
     Raises:
         RunError: They differ, so two programs gave this unit different bytes.
     """
-    whole = [marker for marker in find_markers(run_dir, unit) if marker.fits(unit)]
+    require_alike(unit, find_markers(run_dir, unit))
+
+
+def require_alike(unit: Unit, markers: Iterable[Marker]) -> None:
+    """Check that markers of a unit list the same objects; see `compare_markers`."""
+    whole = [marker for marker in markers if marker.fits(unit)]
     if len(whole) < 2:
         return
     contents = [marker.read()["objects"] for marker in whole]

@@ -5,7 +5,13 @@ import pytest
 
 from deleverage.errors import RunError
 from deleverage.results.claims import Claims, live_claims
-from deleverage.results.markers import find_markers, is_done, write_marker
+from deleverage.results.markers import (
+    find_markers,
+    is_done,
+    markers_by_unit,
+    require_alike,
+    write_marker,
+)
 from deleverage.results.plan import Unit
 
 UNIT = Unit(0, 1234, range(0, 3), range(9872, 9880))
@@ -65,3 +71,18 @@ def test_the_lease_of_a_dead_process_is_taken_over(tmp_path):
     assert dead.acquire("u")
     with Claims(tmp_path) as claims:
         assert claims.acquire("u")
+
+
+def test_each_unit_is_told_all_its_markers(tmp_path):
+    other = Unit(0, 5, range(0, 3), range(40, 48))
+    for seconds in (1.0, 2.0):
+        write_marker(tmp_path, UNIT, {"a/c/0": (10, 1)}, seconds, {})
+    write_marker(tmp_path, other, {"a/c/1": (10, 1)}, 1.0, {})
+    found = markers_by_unit(tmp_path)
+    assert {name: len(markers) for name, markers in found.items()} == {UNIT.id: 2, other.id: 1}
+    assert found[UNIT.id] == find_markers(tmp_path, UNIT)
+    require_alike(UNIT, found[UNIT.id])
+    text = found[UNIT.id][0].path.read_text()
+    found[UNIT.id][0].path.write_text(text.replace("10", "11"))
+    with pytest.raises(RunError, match="stored twice with different bytes"):
+        require_alike(UNIT, found[UNIT.id])
