@@ -33,7 +33,13 @@ def held(dataset: xr.Dataset, names: Collection[str]) -> xr.Dataset:
     idle = set(dataset.coords) - set(dataset.dims) - set(paths) - set(names)
     dataset = dataset.drop_vars(idle)
     for some in ([*wanted, *paths], paths):
-        if sum(dataset[name].nbytes for name in some) <= IN_MEMORY_BYTES:
+        if sum(dataset[name].nbytes for name in some) > IN_MEMORY_BYTES:
+            continue
+        if any(dataset[name].chunks for name in some):
             read = dataset[some].reset_coords(paths).compute()
             return dataset.assign({name: read[name] for name in some}).set_coords(paths)
+        for name in some:
+            # in place: what is read without Dask stays in memory for whoever asks next
+            dataset.variables[name].load()
+        return dataset
     return dataset

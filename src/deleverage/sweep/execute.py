@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -242,6 +243,21 @@ def worker_count(pending: int) -> int:
     return 0 if pending < 2 else min(cores or 1, pending)
 
 
+@cache
+def _import_readers() -> None:
+    """Import what opens a run and sums it up, while its last units leave a core idle."""
+
+    def load() -> None:
+        import xarray
+
+        import deleverage.analysis.summary
+        import deleverage.results.opening  # noqa: F401
+
+        xarray.DataArray([0.0])  # it looks for Dask with its first array
+
+    threading.Thread(target=load, daemon=True).start()
+
+
 def _drive(
     run_dir: Path,
     plan: Plan,
@@ -255,6 +271,8 @@ def _drive(
     failed: dict[str, str] = {}
     in_a_row = 0
     while pending or running:
+        if not pending:
+            _import_readers()
         others = _fill(run_dir, pending, running, backend, claims, bar)
         if not running and others:
             time.sleep(WAIT_FOR_OTHERS_SECONDS)

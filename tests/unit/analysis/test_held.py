@@ -103,6 +103,9 @@ def test_a_run_is_read_in_pieces_only_where_it_is_large(tmp_path, monkeypatch):
     done = run(FakeConfig(), tmp_path, 0, progress=False, simulator_factory=FACTORY)
     small = open_run(done.path).outcomes
     assert small.bad_debt.chunks is None
+    assert not small.bad_debt.variable._in_memory
+    held(small, ["bad_debt"])
+    assert small.bad_debt.variable._in_memory  # for whoever asks next
     monkeypatch.setattr(opening, "PIECES_ABOVE_BYTES", done.plan.nbytes - 1)
     monkeypatch.setattr(opening, "PIECE_PATHS", 128)
     large = open_run(done.path).outcomes
