@@ -103,7 +103,7 @@ def test_frontier_lists_policies_with_their_costs(call, made):
     assert code == 0
     assert "dominated by" in out
     # 64 paths tell nothing of one in a hundred: no number looks exact, and a note says why
-    assert "risk: expected shortfall 99% of liquidated notional, million USD; ±" in out
+    assert "risk: expected shortfall 99% of liquidated notional, million USD; low is good; ±" in out
     assert "64 paths a policy, " in out
     assert "flagged outcomes over all policies" in out
     assert "Fewer than 10 paths lie beyond this level" in out
@@ -122,6 +122,16 @@ def test_frontier_takes_thresholds_of_a_probability(call, made):
     code, _, said = call(*words)
     assert code == 2
     assert "write above=0" in said
+
+
+def test_frontier_knows_which_values_are_good_or_asks(call, made):
+    words = ("frontier", made, "--measure", "mean", "--json", "--variable")
+    assert json.loads(call(*words, "trough_price")[1])["good"] == "high"
+    assert json.loads(call(*words, "liquidated_notional")[1])["good"] == "low"
+    code, _, said = call(*words, "peak_time")
+    assert code == 2
+    assert "whether low or high values of peak_time are good is not known" in said
+    assert call(*words, "peak_time", "--good", "high")[0] == 0
 
 
 def test_replay_writes_out_the_stored_path(call, made, tmp_path):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from deleverage.analysis import paired as of_paths
 from deleverage.analysis import ranking as ranks
+from deleverage.analysis.direction import bad_tail, good_measure, good_values
 from deleverage.analysis.estimate import require_fraction
 from deleverage.analysis.measures import Measure, Tail, by_name
 from deleverage.analysis.measuring import finish
 from deleverage.analysis.samples import gather, require_paths
 from deleverage.errors import ConfigError
+from deleverage.results.schema import Good
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,18 +63,25 @@ def ranking(
     x: xr.DataArray,
     measure: str | Measure = "expected_shortfall",
     q: float | None = None,
-    best: Literal["low", "high"] = "low",
+    good: Good | None = None,
     level: float = 0.95,
-    tail: Tail = "upper",
+    tail: Tail | None = None,
     above: float | None = None,
     below: float | None = None,
 ) -> xr.Dataset:
     """Order the policies by a measure, with simultaneous intervals of all paired differences.
 
     See `deleverage.analysis.ranking.ranking`: `rank` with `rank_lower` and `rank_upper` over
-    `policy`, and every `difference` over `policy` and `other`, by max-t.
+    `policy`, and every `difference` over `policy` and `other`, by max-t. Whether low or high
+    values are good is as the schema says of the outcome's name, unless `good` does; the tail of an
+    expected shortfall is by default the bad one.
+
+    Raises:
+        ConfigError: Nothing says which values are good, or as of `difference`.
     """
-    return ranks.ranking(x, by_name(measure, q, tail, above, below), best, level)
+    values = good_values(None if x.name is None else str(x.name), good)
+    what = by_name(measure, q, tail or bad_tail(values), above, below)
+    return ranks.ranking(x, what, good_measure(values, what), level)
 
 
 def of_policy(x: xr.DataArray, label: str) -> xr.DataArray:

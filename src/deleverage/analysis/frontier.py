@@ -9,12 +9,14 @@ import numpy as np
 
 from deleverage.analysis import paired
 from deleverage.analysis.batches import Batched, Common, batched, common
+from deleverage.analysis.direction import bad_tail, good_measure, good_values
 from deleverage.analysis.estimate import half_width, require_fraction
 from deleverage.analysis.measures import Measure, Probability, Tail, by_name
 from deleverage.analysis.quantities import by_policy
 from deleverage.analysis.samples import gather
 from deleverage.analysis.shares import clopper_pearson
 from deleverage.errors import ConfigError
+from deleverage.results.schema import Good
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,13 +31,14 @@ def frontier(
     measure: str | Measure = "expected_shortfall",
     q: float | None = 0.99,
     costs: Sequence[str] = COSTS,
-    tail: Tail = "upper",
+    tail: Tail | None = None,
     above: float | None = None,
     below: float | None = None,
     level: float = 0.95,
     selection: Mapping[str, object] | None = None,
+    good: Good | None = None,
 ) -> xr.Dataset:
-    """The policies that none beats: no other has as little risk at as little of every cost.
+    """The policies that none beats: no other has as good a risk at as little of every cost.
 
     Risk is estimated, the costs are known before the first draw. Risks are drawn again from their
     joint law over policies (normal, from few blocks of paths Student's); `probability` is the share
@@ -48,34 +51,40 @@ def frontier(
         outcomes: Outcomes of a run.
         variable: Variable that risk is measured on; dimensions but `policy` and `path` are summed
             after the selection.
-        measure: Name of the measure, or a measure; low is good.
+        measure: Name of the measure, or a measure.
         q: Its level.
         costs: Variables with the dimension `policy` alone; low is good.
-        tail: Its tail.
+        tail: Its tail, by default the bad one.
         above: Its threshold.
         below: Its threshold.
         level: Level of the intervals.
         selection: Labels of the variable by dimension, such as `{"market": "exchange/USDe/spot"}`.
+        good: Whether low or high values of the variable are good, by default as the schema says.
 
     Returns:
         Over `policy`: `risk` with `_standard_error`, `_lower`, `_upper`; each cost; `on_front` at
         the estimates, and `probability` with `_lower`, `_upper`; `dominated_by` (empty on the
         front), the policy of least risk among those that cost no more, and `excess`, by how much
-        its risk is lower, with the error and interval of the paired difference; `flagged` paths.
-        In `attrs` the `paths` that every policy has, and how many are `missing`.
+        its risk is better, with the error and interval of the paired difference; `flagged` paths.
+        In `attrs` the `paths` that every policy has, how many are `missing`, and whether a low or a
+        high risk is `good`.
 
     Raises:
-        ConfigError: A variable is not stored, or a cost varies over paths.
+        ConfigError: A variable is not stored, a cost varies over paths, or nothing says which
+            values are good.
     """
     import xarray as xr
 
     require_fraction("level", level)
-    what = by_name(measure, q, tail, above, below)
     for name in (variable, *costs):
         if name not in outcomes:
             raise ConfigError(
                 f"{name!r} is not stored in this run, only {', '.join(map(str, outcomes))}."
             )
+    values = good_values(variable, good)
+    what = by_name(measure, q, tail or bad_tail(values), above, below)
+    side = good_measure(values, what)
+    sign = 1.0 if side == "low" else -1.0
     x = by_policy(outcomes[variable], selection or {})
     together = common(x)
     found = batched(together, what, level=level)
@@ -86,13 +95,15 @@ def frontier(
         amounts.append(np.asarray(outcomes[name].values, dtype=np.float64))
     cost = np.stack(amounts) if amounts else np.zeros((0, found.values.size))
     cheaper, strictly = _cheaper(cost)
-    front = ~_dominated(found.values[None], cheaper, strictly)[0]
-    risk = np.where(cheaper, found.values[:, None], np.inf)
+    front = ~_dominated(sign * found.values[None], cheaper, strictly)[0]
+    risk = np.where(cheaper, sign * found.values[:, None], np.inf)
     best = np.where(front, np.arange(front.size), np.argmin(risk, axis=0))
     policies = np.array([str(label) for label in x["policy"].values], dtype=np.str_)
     unit = {"units": x.attrs["units"]} if "units" in x.attrs and what.name != "probability" else {}
     data = {}
     excess = _excess(found, together, what, best, level)
+    if side == "high":  # by how much it is worse is by how much it is lower
+        excess = np.stack([-excess[0] + 0.0, excess[1], -excess[3], -excess[2]])
     for name, numbers in {"risk": np.array(found.estimates).T, "excess": excess}.items():
         for end, number in zip(("", "_standard_error", "_lower", "_upper"), numbers, strict=True):
             data[f"{name}{end}"] = ("policy", number, unit)
@@ -101,7 +112,7 @@ def frontier(
         for name, amount in zip(costs, amounts, strict=True)
     }
     data["on_front"] = ("policy", front)
-    chances = _chances(found, cheaper, strictly, level)
+    chances = _chances(found, sign, cheaper, strictly, level)
     for end, number in zip(("", "_lower", "_upper"), chances, strict=True):
         data[f"probability{end}"] = ("policy", number)
     data["flagged"] = ("policy", gather(x).flagged())
@@ -113,6 +124,7 @@ def frontier(
             "variable": variable,
             "measure": what.name,
             "level": level,
+            "good": side,
             "costs": list(costs),
             "paths": found.paths,
             "missing": x.sizes["path"] - found.paths,
@@ -137,7 +149,9 @@ def _excess(
     return numbers
 
 
-def _chances(found: Batched, cheaper: np.ndarray, strictly: np.ndarray, level: float) -> np.ndarray:
+def _chances(
+    found: Batched, sign: float, cheaper: np.ndarray, strictly: np.ndarray, level: float
+) -> np.ndarray:
     """Of each policy the chance of being on the front and its interval, `[3, policy]`."""
     drawn = found.values + found.redrawn(DRAWS)
     if not np.isfinite(drawn).all():  # some risk has no error, and so no law
@@ -147,6 +161,7 @@ def _chances(found: Batched, cheaper: np.ndarray, strictly: np.ndarray, level: f
     # What has no error keeps its order in every draw, but for rounding.
     for i, j in np.argwhere(np.tril(error == 0.0, -1)):
         drawn[:, i] = drawn[:, j] + (found.values[i] - found.values[j])
+    drawn *= sign
     numbers[0] = 1.0 - _dominated(drawn, cheaper, strictly).mean(axis=0)
     alike = (error == 0.0) & ~np.eye(error.shape[0], dtype=bool)
     least = np.where((alike & cheaper).any(axis=0), 0.0, numbers[0])

@@ -20,7 +20,7 @@ ALIKE = (
 
 
 def table(front: xr.Dataset) -> list[Row]:
-    """Rows for JSON, the front first, by rising risk; None for what is not finite.
+    """Rows for JSON, the front first, from the best risk on; None for what is not finite.
 
     A row has policy, on_front, risk with risk_standard_error, risk_lower and risk_upper, the costs,
     probability with its ends, excess as risk, dominated_by, paths, flagged, missing and thin.
@@ -40,7 +40,8 @@ def table(front: xr.Dataset) -> list[Row]:
         | {"thin": "thin_tail" in front.attrs}
         for i, label in enumerate(front.policy.values)
     ]
-    return sorted(rows, key=lambda row: (not row["on_front"], row["risk"] or 0.0))
+    sign = 1.0 if front.attrs["good"] == "low" else -1.0
+    return sorted(rows, key=lambda row: (not row["on_front"], sign * (row["risk"] or 0.0)))
 
 
 def shown(front: xr.Dataset, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -62,7 +63,8 @@ def shown(front: xr.Dataset, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 def legend(front: xr.Dataset, rows: Sequence[Mapping[str, Any]]) -> str:
     """What the columns mean, and how far they can be trusted."""
     lines = [
-        f"risk: {risk_in_words(front)}; ± standard error. {counts(front)}",
+        f"risk: {risk_in_words(front)}; {front.attrs['good']} is good; ± standard error",
+        counts(front),
         "probability: of being on the front, given the errors",
         "excess: risk beyond that of the policy that dominates it",
         *notes(front, rows),

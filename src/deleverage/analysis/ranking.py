@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from deleverage.analysis import paired
 from deleverage.analysis.batches import Batched, Common, batched, common
 from deleverage.analysis.estimate import Estimate, half_width, require_fraction
 from deleverage.analysis.measures import Measure, Probability
-from deleverage.errors import ConfigError
+from deleverage.results.schema import Good
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,7 +32,7 @@ METHOD = (
 
 
 def ranking(
-    x: xr.DataArray, what: Measure, best: Literal["low", "high"] = "low", level: float = 0.95
+    x: xr.DataArray, what: Measure, good: Good, level: float = 0.95
 ) -> xr.Dataset:
     """Order the policies by a measure, and say which orders the sample can tell apart.
 
@@ -43,7 +43,7 @@ def ranking(
     Args:
         x: An outcome with the dimensions `policy` and `path`.
         what: The measure.
-        best: Whether low or high values are good.
+        good: Whether a low or a high measure is good.
         level: Joint level of the intervals.
 
     Returns:
@@ -53,14 +53,12 @@ def ranking(
         sample (see `paired.difference`), the ends are NaN and the pair is not told apart.
 
     Raises:
-        ConfigError: `x` has other dimensions, or `best` or `level` is neither.
+        ConfigError: `x` has other dimensions, or `level` is none.
         RunError: Fewer than two paths have a value under every policy.
     """
     import xarray as xr
 
     require_fraction("level", level)
-    if best not in ("low", "high"):
-        raise ConfigError(f"best is {best!r}, but it must be 'low' or 'high'.")
     together = common(x)
     found = batched(together, what, level=level)
     labels = x["policy"].values
@@ -71,8 +69,8 @@ def ranking(
     half = critical_value(found, error, level) * error
     ends = np.stack([difference - half, difference + half])
     _tell_apart(ends, together, what, difference, error, level)
-    good, bad = (ends[1] < 0, ends[0] > 0) if best == "low" else (ends[0] > 0, ends[1] < 0)
-    order = np.argsort(found.values if best == "low" else -found.values, kind="stable")
+    better, worse = (ends[1] < 0, ends[0] > 0) if good == "low" else (ends[0] > 0, ends[1] < 0)
+    order = np.argsort(found.values if good == "low" else -found.values, kind="stable")
     rank = np.empty(count, dtype=np.int64)
     rank[order] = np.arange(1, count + 1)
     pair = ("policy", "other")
@@ -86,18 +84,19 @@ def ranking(
                 for name, numbers in zip(Estimate._fields[1:], alone[1:], strict=True)
             },
             "rank": ("policy", rank),
-            "rank_lower": ("policy", 1 + bad.sum(axis=1)),
-            "rank_upper": ("policy", count - good.sum(axis=1)),
+            "rank_lower": ("policy", 1 + worse.sum(axis=1)),
+            "rank_upper": ("policy", count - better.sum(axis=1)),
             "difference": (pair, difference, unit),
             "difference_standard_error": (pair, error, unit),
             "difference_lower": (pair, ends[0], unit),
             "difference_upper": (pair, ends[1], unit),
-            "significant": (pair, good | bad),
+            "significant": (pair, better | worse),
         },
         coords={"policy": labels, "other": ("other", labels)},
         attrs={
             "measure": what.name,
             "level": level,
+            "good": good,
             "method": METHOD,
             "paths": found.paths,
             "missing": x.sizes["path"] - found.paths,

@@ -62,6 +62,9 @@ def frontier(
     q: Annotated[float, typer.Option(help="Level of a quantile or expected shortfall.")] = 0.99,
     above: Annotated[float | None, typer.Option(help="Threshold of a probability.")] = None,
     below: Annotated[float | None, typer.Option(help="Threshold of a probability.")] = None,
+    good: Annotated[
+        str | None, typer.Option(metavar="low|high", help="Which values of the variable are good.")
+    ] = None,
     figure: RiskFigure = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,18 +74,17 @@ def frontier(
     from deleverage.results import open_run
 
     require_matplotlib(figure)
-    found = frontier(
-        open_run(folder).outcomes, variable, measure, q, above=above, below=below
-    )
+    outcomes = open_run(folder).outcomes
+    found = frontier(outcomes, variable, measure, q, above=above, below=below, good=good)
     if figure is not None:
         from deleverage.report import frontier_figure
 
         frontier_figure(found).savefig(figure, dpi=150)
     rows = table(found)
     if as_json:
-        thin = "thin_tail" in found.attrs
         print_json(
-            {"variable": variable, "measure": measure, "q": q, "thin": thin, "rows": rows}
+            {"variable": variable, "measure": measure, "q": q, "good": found.attrs["good"]}
+            | {"thin": "thin_tail" in found.attrs, "rows": rows}
         )
         return
     typer.echo(f"{as_columns(shown(found, rows))}\n\n{legend(found, rows)}")

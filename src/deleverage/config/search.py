@@ -19,7 +19,13 @@ Cost = Literal["open_interest_forgone", "credit_forgone", "fund_size"]
 
 
 class Risk(MeasureSpec):
-    """The measure that is to become low."""
+    """The measure that is to become low.
+
+    Attributes:
+        good: Which values of its variable are good, where the schema does not say.
+    """
+
+    good: Literal["low", "high"] | None = None
 
     @model_validator(mode="after")
     def _low_is_good(self) -> Risk:

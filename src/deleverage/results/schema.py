@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from deleverage.errors import ConfigError
 
@@ -218,6 +219,29 @@ _TIMELINE = tuple(
     )
     for name, (rows, unit, long_name) in _ROWS.items()
 )
+
+Good = Literal["low", "high"]
+
+#: Which values of an outcome are good. Of what is not named here that is for the reader to say: an
+#: early trough, a long halt, or a share of longs are neither good nor bad by themselves.
+GOOD: Mapping[str, Good] = {
+    **dict.fromkeys(
+        (
+            *("liquidated_notional", "liquidated_notional_by_market", "reported_liquidations"),
+            *("liquidated_accounts", "liquidated_units", "exogenous_liquidations"),
+            *("collateral_sold", "bad_debt", "insurance_drawn", "vault_paid", "vault_loss"),
+            *("adl_notional", "adl_loss", "adl_overshoot_contracts", "adl_overshoot_wealth"),
+            *("socialised_loss", "unabsorbed_loss", "equity_lost", "depeg_minutes"),
+            *("open_interest_forgone", "credit_forgone", "wrongful_liquidations"),
+            *("missed_liquidations", "missed_loss", "compensation", "amplification"),
+            "reproduction_number",
+        ),
+        "low",
+    ),
+    **dict.fromkeys(
+        ("trough_price", "wick_price", "trough_index", "least_backing", "least_margin_gap"), "high"
+    ),
+}
 
 VARIABLES: Mapping[str, Variable] = {variable.name: variable for variable in _TABLE}
 HISTOGRAMS: Mapping[str, Variable] = {variable.name: variable for variable in _TIMELINE}

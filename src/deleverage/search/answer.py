@@ -48,6 +48,7 @@ def measured(outcomes: xr.Dataset, wanted: Search) -> xr.Dataset:
             risk.above,
             risk.below,
             selection=risk.selection,
+            good=risk.good,
         )
 
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deleverage.analysis.direction import good_measure, good_values
+from deleverage.analysis.measures import by_name
 from deleverage.config.sweep import label_of
 from deleverage.errors import ConfigError
-from deleverage.results.schema import VARIABLES, select_variables
+from deleverage.results.schema import GOOD, VARIABLES, select_variables
 from deleverage.search.answer import answer, measured
 from deleverage.search.ledger import Ledger, Point, folder_of
 from deleverage.search.refine import propose
@@ -131,7 +133,24 @@ def required(config: Config) -> Search:
             f"search.risk: {wanted.risk.variable!r} is the same on every path; name it among the "
             "costs, and an outcome as the risk."
         )
+    _require_low_is_good(wanted)
     return wanted
+
+
+def _require_low_is_good(wanted: Search) -> None:
+    risk = wanted.risk
+    if risk.good is None and risk.variable not in GOOD:
+        raise ConfigError(
+            f"search.risk: whether low or high values of {risk.variable!r} are good is not known; "
+            "add `good: low` or `good: high` to it."
+        )
+    what = by_name(risk.measure, risk.q, risk.tail, risk.above, risk.below)
+    if good_measure(good_values(risk.variable, risk.good), what) == "high":
+        raise ConfigError(
+            f"search.risk: of the {risk.measure} of {risk.variable!r} a high one is good, but a "
+            "search makes its risk low; write the probability of the bad values, `measure: "
+            "probability` with `below` or `above`."
+        )
 
 
 def _next_round(tried: Run, wanted: Search, ledger: Ledger, count: int) -> list[Point]:

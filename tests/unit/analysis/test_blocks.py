@@ -131,9 +131,9 @@ def test_every_joint_measure_reads_the_blocks(strata):
     bare = x.drop_vars("draw_block")
     for error in (
         lambda x: tail.mean(x).standard_error.values,
-        lambda x: tail.ranking(x, "mean").standard_error.values,
+        lambda x: tail.ranking(x, "mean", good="low").standard_error.values,
         lambda x: frontier.frontier(
-            xr.Dataset({"x": x}), "x", "mean", None, costs=()
+            xr.Dataset({"x": x}), "x", "mean", None, costs=(), good="low"
         ).risk_standard_error.values,
         lambda x: tail.ratio_of_means(x, x**2).standard_error.values,
         lambda x: tail.probability(x, above=0.7).standard_error.values,

@@ -9,7 +9,9 @@ from scipy.stats import norm, t
 
 import deleverage as dl
 from deleverage.analysis import tail
+from deleverage.analysis.frontier_table import table
 from deleverage.errors import ConfigError
+from deleverage.results.schema import GOOD, VARIABLES
 
 
 def dataset(risk, cost, credit=None, noise=0.0, count=4000):
@@ -158,3 +160,45 @@ def test_from_few_blocks_the_probability_is_that_of_student(blocks):
     pair = tail.difference(x.bad_debt, "p0", "p1", "mean")
     expected = t.cdf(pair.estimate.item() / pair.standard_error.item(), blocks - 1)
     assert found.probability.values[1] == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 4000))
+
+
+def test_of_prices_high_is_good_and_the_low_tail_is_bad():
+    # p1 costs more and falls less; p2 costs more still and falls further than p0
+    x = dataset([10, 12, 9], [0, 1, 2]).rename(bad_debt="trough_price")
+    found = dl.frontier.frontier(x, "trough_price", "mean", None)
+    assert found.on_front.values.tolist() == [True, True, False]
+    assert found.dominated_by.values.tolist() == ["", "", "p1"]
+    np.testing.assert_allclose(found.excess, [0, 0, 3], atol=1e-9)
+    assert found.probability.values.tolist() == [1, 1, 0]
+    assert found.attrs["good"] == "high"
+    assert [row["policy"] for row in table(found)] == ["p1", "p0", "p2"]
+    worst = dl.frontier.frontier(x, "trough_price", q=0.95)
+    lower = tail.expected_shortfall(x.trough_price, 0.95, tail="lower")
+    np.testing.assert_allclose(worst.risk, lower.estimate)
+    chance = dl.frontier.frontier(x, "trough_price", "probability", None, below=10.0)
+    assert chance.attrs["good"] == "low"
+    asked = dl.frontier.frontier(x, "trough_price", "mean", None, good="low")
+    assert asked.on_front.values.tolist() == [True, False, True]
+
+
+def test_the_excess_of_a_high_measure_is_by_how_much_it_is_lower():
+    x = dataset([5.0, 4.0], [0, 1], noise=0.5).rename(bad_debt="trough_price")
+    found = dl.frontier.frontier(x, "trough_price", "mean", None).isel(policy=1)
+    pair = tail.difference(x.trough_price, "p0", "p1", "mean")
+    assert found.excess.item() == pytest.approx(pair.estimate.item())
+    assert found.excess_lower.item() < found.excess.item() < found.excess_upper.item()
+
+
+def test_what_is_neither_good_nor_bad_is_asked_for():
+    x = dataset([5.0, 6.0], [0, 1]).rename(bad_debt="trough_time")
+    with pytest.raises(ConfigError, match=r"values of trough_time are good.*--good low"):
+        dl.frontier.frontier(x, "trough_time", "mean", None)
+    assert dl.frontier.frontier(x, "trough_time", "mean", None, good="high").on_front.all()
+    with pytest.raises(ConfigError, match="good is 'least', but"):
+        dl.frontier.frontier(x, "trough_time", "mean", None, good="least")
+    with pytest.raises(ConfigError, match="values of this outcome are good"):
+        tail.ranking(x.trough_time.rename(None), "mean")
+
+
+def test_the_schema_names_only_what_is_stored():
+    assert set(GOOD) <= set(VARIABLES)

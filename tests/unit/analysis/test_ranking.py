@@ -67,7 +67,7 @@ def test_ranks_tell_apart_what_differs_and_nothing_else():
     assert at.difference_standard_error.item() == pytest.approx(pair.standard_error.item(), rel=0.1)
     # all pairs together need wider intervals than one pair alone
     assert at.difference_upper - at.difference > 1.96 * at.difference_standard_error
-    high = tail.ranking(x, "expected_shortfall", q=0.95, best="high")
+    high = tail.ranking(x, "expected_shortfall", q=0.95, good="high", tail="upper")
     assert high.rank_lower.values.tolist() == [3, 1, 1, 3]
 
 
@@ -289,9 +289,9 @@ def test_a_convergence_curve_ends_at_the_whole_sample():
 def test_other_dimensions_are_refused():
     x = xr.DataArray(np.zeros((2, 3, 4)), dims=("policy", "market", "path"))
     with pytest.raises(ConfigError, match="exactly 'policy' and 'path'"):
-        tail.ranking(x, "mean")
-    with pytest.raises(ConfigError, match="best is 'least'"):
-        tail.ranking(outcome(np.zeros((2, 10))), "mean", best="least")
+        tail.ranking(x, "mean", good="low")
+    with pytest.raises(ConfigError, match="good is 'least'"):
+        tail.ranking(outcome(np.zeros((2, 10))), "mean", good="least")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert batched(outcome(np.zeros((2, 10))), ExpectedShortfall(0.5)).paths == 10

@@ -142,6 +142,14 @@ def test_a_search_is_refused_where_it_cannot_measure(tmp_path):
     constant = asked(risk={"variable": "fund_size"})
     with pytest.raises(ConfigError, match="the same on every path"):
         go(SearchConfig(search=constant, variables=None), tmp_path)
+    for risk, sentence in (
+        ({"variable": "peak_time"}, r"of 'peak_time' are good is not known; add `good: low`"),
+        ({"variable": "trough_price"}, r"of the mean of 'trough_price' a high one is good"),
+        ({"variable": "bad_debt", "measure": "probability", "below": 1}, "a high one is good"),
+        ({"variable": "peak_time", "good": "high"}, "a high one is good"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            go(SearchConfig(search=asked(risk=risk), variables=None), tmp_path)
     assert not list(tmp_path.glob("*/fake*"))
 
 
