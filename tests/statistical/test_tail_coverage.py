@@ -11,8 +11,11 @@ import pytest
 import xarray as xr
 from scipy.stats import genpareto, norm
 
-from deleverage.analysis import attribution, order_statistics, tail
+from deleverage.analysis import order_statistics, tail
+from deleverage.analysis.attribution import interaction_coefficients, share_coefficients
+from deleverage.analysis.batches import batched
 from deleverage.analysis.estimate import Sample
+from deleverage.analysis.measures import by_name
 
 REPEATS = 1000
 
@@ -225,20 +228,37 @@ def test_hill_interval_covers():
 
 
 @pytest.mark.parametrize(
-    "measure", [{"measure": "mean"}, {"measure": "expected_shortfall", "q": 0.95}]
+    ("measure", "at_unit"),
+    [
+        ({"name": "mean"}, 0.0),
+        ({"name": "expected_shortfall", "q": 0.95}, 2.0627128),
+        ({"name": "quantile", "q": 0.9}, norm.ppf(0.9)),
+    ],
+    ids=["mean", "expected_shortfall", "quantile"],
 )
-def test_shapley_intervals_cover(measure):
-    # no cause gives z, each adds a normal of its own: deviations 1, 2^.5, 2^.5, 3^.5, and means
+def test_shapley_intervals_cover(measure, at_unit):
+    # no cause gives z, each of three adds a normal of its own: n of them have the mean of those and
+    # the deviation (1 + n)^.5
     rng = np.random.default_rng(11)
-    z, a, b = rng.standard_normal((3, REPEATS, 2000))
-    a, b = a + 0.3, b + 0.5
-    outcomes = {(): z, ("a",): z + a, ("b",): z + b, ("a", "b"): z + a + b}
-    tail_mean = 2.0627128 if measure["measure"] == "expected_shortfall" else 0.0
-    truth = np.array([0.3, 0.5]) + 0.5 * (math.sqrt(3) - 1) * tail_mean
-    covered = np.zeros((REPEATS, 2))
-    for i in range(REPEATS):
-        game = {frozenset(names): rows[i] for names, rows in outcomes.items()}
-        found = attribution.shapley(game, **measure)
-        covered[i] = (found.share_lower <= truth) & (truth <= found.share_upper)
-    assert 0.93 <= covered[:, 0].mean() <= 0.97
-    assert 0.93 <= covered[:, 1].mean() <= 0.97
+    means = np.array([0.3, 0.5, -0.2])
+    z, *own = rng.standard_normal((4, REPEATS, 1500))
+    acts = np.array([[number >> i & 1 for i in range(3)] for number in range(8)])
+    rows = np.stack([z + sum(a * (m + x) for a, m, x in zip(row, means, own, strict=True))
+                     for row in acts], axis=1)  # fmt: skip
+    games = acts @ means + at_unit * np.sqrt(1 + acts.sum(axis=1))
+    found = batched(
+        xr.DataArray(rows.reshape(-1, rows.shape[-1]), dims=("policy", "path")), by_name(**measure)
+    )
+    values, terms = found.values.reshape(-1, 8), found.terms.reshape(REPEATS, 8, -1)
+    # means add up path by path: their interactions are 0 without an error
+    combinations = [share_coefficients(3), *([interaction_coefficients(3)] if at_unit else [])]
+    for coefficients in combinations:
+        truth = coefficients @ games
+        shares = [
+            found._replace(values=values[i], terms=terms[i]).combined(coefficients)
+            for i in range(REPEATS)
+        ]
+        off = np.array([np.abs(value - truth) / error for value, error in shares])
+        covered = (off <= norm.ppf(0.975)).mean(axis=0)
+        assert covered.shape == (3,)
+        assert ((0.93 <= covered) & (covered <= 0.97)).all(), covered
