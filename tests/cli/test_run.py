@@ -71,7 +71,21 @@ def test_plan_counts_units_and_writes_nothing(call, tmp_path, monkeypatch):
     assert account["bytes"] > 0
     assert account["memory_bytes"] > 0
     assert account["seconds"] > 0
+    assert "pilot_paths" not in account
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_counts_the_pilot_of_splitting(call):
+    split = ("sampling.kind=splitting", "sampling.variable=bad_debt", "sampling.levels=1")
+    sizes = ("sampling.paths_per_level=20", "sampling.share=0.5", "engine.tile_paths=16")
+    words = [word for one in (*split, *sizes, "time.steps=4") for word in ("--set", one)]
+    words = ["plan", SMOKE, *words, "--paths", 400, "--workers", 2]
+    account = json.loads(call(*words, "--json")[1])
+    assert (account["paths"], account["pilot_paths"]) == (400, 40)
+    # ten replicates of two workers take five times one, and the pilot comes before
+    replicate = account["policies"] * 40 / account["path_policies_per_second"]
+    assert account["seconds"] > account["pilot_seconds"] + 5 * replicate > 0
+    assert account["memory_bytes"] > 0
 
 
 def test_a_run_prints_the_tail_table_and_its_dataset(call, made):

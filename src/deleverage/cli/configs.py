@@ -58,13 +58,14 @@ def plan(
     from deleverage.sweep import plan_run
     from deleverage.sweep.estimate import estimate
     from deleverage.sweep.progress import duration
+    from deleverage.sweep.worker import Prepared
 
     config = load_config(file, set_ or (), paths)
     built = build(config)
     simulator = Simulator(built)
     planned = plan_run(config, built, simulator.fingerprint())
     largest = planned.largest
-    expected = estimate(largest, simulator, workers)
+    expected = estimate(largest, Prepared(config, built, simulator), workers)
     account = {
         "run": planned.directory_name,
         "policies": len(planned.policies),
@@ -79,6 +80,8 @@ def plan(
         "path_policies_per_second": expected.rate,
         "seconds": expected.seconds,
         "device": planned.fingerprint["device"],
+        **({"pilot_paths": expected.pilot_paths} if expected.pilot_paths else {}),
+        **({"pilot_seconds": expected.pilot_seconds} if expected.pilot_paths else {}),
     }
     if as_json:
         print_json(account | ({"stopping": planned.stopping} if planned.stopping else {}))
@@ -90,6 +93,12 @@ def plan(
         "path_policies_per_second": f"{expected.rate:,.0f} in this process",
         "seconds": f"about {duration(expected.seconds)}, compilation included",
     }
+    if expected.pilot_paths:
+        del shown["pilot_seconds"]
+        shown["pilot_paths"] = (
+            f"{expected.pilot_paths:,} more under {config.sampling.policy}, which set the levels: "
+            f"{duration(expected.pilot_seconds)} of the time, in one process"
+        )
     typer.echo(as_pairs(shown))
 
 

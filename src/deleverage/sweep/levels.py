@@ -23,7 +23,7 @@ def with_levels(plan: Plan, prepared: Prepared) -> Plan:
         return plan
     from deleverage.sweep.pilot import find_levels
 
-    levels = find_levels(_populations(plan, prepared))
+    levels = find_levels(populations(plan, prepared))
     found = {
         "thresholds": [level.threshold for level in levels],
         "spreads": [level.spread for level in levels],
@@ -38,10 +38,11 @@ def simulator_of(plan: Plan, prepared: Prepared) -> Simulator:
     from deleverage.sweep.splitting import Level, Splitting
 
     levels = map(Level, plan.splitting["thresholds"], plan.splitting["spreads"])
-    return Splitting(_populations(plan, prepared), list(levels))
+    return Splitting(populations(plan, prepared), list(levels))
 
 
-def _populations(plan: Plan, prepared: Prepared) -> Populations:
+def populations(plan: Plan, prepared: Prepared) -> Populations:
+    """What makes the populations of a plan of splitting."""
     from deleverage.sweep.splitting import Populations
 
     config = prepared.config
