@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deleverage.analysis.batches import Batched, batched
+from deleverage.analysis.batches import Batched, batched, common
 from deleverage.analysis.causation import necessary_and_sufficient
 from deleverage.analysis.coalitions import Game, game
 from deleverage.analysis.estimate import half_width, require_fraction
-from deleverage.analysis.measures import Measure, Tail, by_name
+from deleverage.analysis.measures import Measure, Probability, Tail, by_name
+from deleverage.analysis.samples import gather
+from deleverage.analysis.shares import unseen
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +37,8 @@ __all__ = ["decompose", "necessary_and_sufficient", "shapley"]
 
 METHOD = (
     "exact Shapley values over all combinations; error of the combined influence functions over "
-    "batches of paths; normal interval"
+    "batches of paths; normal interval (of a probability that every path splits alike, a bound on "
+    "the paths that may do otherwise)"
 )
 
 
@@ -89,8 +92,19 @@ def decompose(found: Game, measured: Batched, what: Measure, level: float = 0.95
     unit = {"units": found.units} if found.units and what.name != "probability" else {}
     data: dict[str, Any] = {}
 
+    together = common(found.outcome)
+    missed = 0.0
+    if isinstance(what, Probability):
+        missed = min(unseen(together.parts.sample(np.zeros(together.paths)), level), 1.0)
+
     def put(name: str, dims: tuple[str, ...], values: np.ndarray, errors: np.ndarray) -> None:
-        numbers = (values, errors, values - half * errors, values + half * errors)
+        # What is alike on every path may be otherwise on those that were not drawn: by up to 1.
+        width = np.where(errors == 0.0, missed * (1.0 + np.abs(values)), half * errors)
+        ends = values - width, values + width
+        if missed and name != "interaction":  # chances, and their differences
+            least = 0.0 if name.startswith("with") else -1.0
+            ends = np.clip(ends[0], least, 1.0), np.clip(ends[1], least, 1.0)
+        numbers = (values, errors, *ends)
         for end, number in zip(("", "_standard_error", "_lower", "_upper"), numbers, strict=True):
             data[f"{name}{end}"] = (dims, number, unit)
 
@@ -123,6 +137,8 @@ def decompose(found: Game, measured: Batched, what: Measure, level: float = 0.95
             "level": level,
             "method": METHOD,
             "paths": measured.paths,
+            "missing": found.outcome.sizes["path"] - measured.paths,
+            "flagged": int(gather(found.outcome).flagged().sum()),
             **({"variable": found.variable} if found.variable else {}),
             **({"thin_tail": "too few points"} if measured.support < what.least_points else {}),
         },

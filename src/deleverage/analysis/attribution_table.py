@@ -37,9 +37,10 @@ def attribute(
 
     Returns:
         `rows`: variable, measure, cause, share with standard_error, lower and upper, total with
-        total_standard_error, unit and thin. `interactions`: variable, measure, cause, other,
-        interaction with standard_error. `causation`, of probabilities: variable, measure, cause,
-        necessary and sufficient with theirs.
+        total_standard_error, units, paths, missing, flagged (over all combinations) and thin.
+        `interactions`: variable, measure, cause, other, interaction with standard_error, lower and
+        upper. `causation`, of probabilities: variable, measure, cause, necessary and sufficient
+        with theirs and the paths that they are shares of.
 
     Raises:
         ConfigError: The config names no causes, no measures, or one that the run does not store.
@@ -83,7 +84,7 @@ def _of_measure(game: Game, wanted: MeasureSpec, level: float) -> dict[str, list
         "total": float(shares.total),
         "total_standard_error": _number(shares.total_standard_error.item()),
         "units": shares.share.attrs.get("units", "1"),
-        "paths": int(shares.attrs["paths"]),
+        **{name: int(shares.attrs[name]) for name in ("paths", "missing", "flagged")},
         "thin": "thin_tail" in shares.attrs,
     }
     rows = [
@@ -112,6 +113,10 @@ def _of_measure(game: Game, wanted: MeasureSpec, level: float) -> dict[str, list
                     f"{kind}{end}": _number(chances[f"{kind}{end}"].values[i])
                     for kind in ("necessary", "sufficient")
                     for end in _NUMBERS
+                },
+                **{
+                    f"{kind}_paths": int(chances[f"{kind}_paths"])
+                    for kind in ("necessary", "sufficient")
                 },
             }
             for i, cause in enumerate(game.causes)
@@ -161,7 +166,11 @@ def as_text(found: Mapping[str, Sequence[Row]], width: int = 120) -> str:
         )
         console.print(table)
         console.print()
-    note = f"{found['rows'][0]['paths']:,} paths a combination, common draws; ± standard error."
+    flagged = max(row["flagged"] for row in found["rows"])
+    note = (
+        f"{found['rows'][0]['paths']:,} paths a combination, common draws, {flagged:,} flagged "
+        "outcomes over all combinations (included); ± standard error."
+    )
     if found["causation"]:
         note += (
             "\nnecessary: of the paths on which it happens with all causes, the share on which it "

@@ -45,7 +45,8 @@ def necessary_and_sufficient(
 
     Returns:
         Over `cause`: `necessary` and `sufficient` with `_standard_error`, `_lower`, `_upper`;
-        NaN where no path is of the kind. `with_all` and `with_none` are the event's probability.
+        NaN where no path is of the kind; `necessary_paths` and `sufficient_paths` count them.
+        `with_all` and `with_none` are the event's probability.
 
     Source: Pearl 1999 (probabilities of necessity and of sufficiency), with both worlds simulated.
     """
@@ -77,7 +78,10 @@ def probabilities(found: Game, what: Probability, level: float = 0.95) -> xr.Dat
         ],
         "sufficient": [_share(happened[1 << i], ~happened[0], parts, level) for i in range(count)],
     }
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = {
+        "necessary_paths": ((), int(np.count_nonzero(happened[every]))),
+        "sufficient_paths": ((), int(np.count_nonzero(~happened[0]))),
+    }
     for name, estimates in rows.items():
         for end, field in (("", "value"), *((f"_{f}", f) for f in Estimate._fields[1:])):
             data[f"{name}{end}"] = ("cause", np.array([getattr(one, field) for one in estimates]))

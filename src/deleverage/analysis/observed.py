@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deleverage.analysis import tail
+from deleverage.analysis.columns import with_error
 from deleverage.analysis.estimate import ThinTailWarning
 from deleverage.analysis.held import held
 from deleverage.analysis.quantities import labels, position
@@ -17,6 +18,10 @@ from deleverage.errors import ConfigError
 if TYPE_CHECKING:
     import xarray as xr
 
+_NUMBERS = (
+    *("median", "standard_error", "lower", "upper", "quantile_5", "quantile_5_standard_error"),
+    *("quantile_95", "quantile_95_standard_error", "units", "agrees"),
+)
 KEYS = ("label", "variable", "observed", "low", "high")
 
 
@@ -32,8 +37,9 @@ def observed_comparison(
         baseline: The policy as it was that day.
 
     Returns:
-        One row a fact: label, observed, low, high, median, standard_error, quantile_5,
-        quantile_95, units, paths, and `agrees` (the median lies in the band). Where the dataset
+        One row a fact: label, observed, low, high, median with standard_error, lower and upper,
+        quantile_5 and quantile_95 with theirs, units, paths, flagged paths, and `agrees` (the
+        median lies in the band). Where the dataset
         does not hold the variable or the label, the numbers are None and `note` says so.
 
     Raises:
@@ -67,7 +73,8 @@ def comparison_as_text(rows: Iterable[Mapping[str, Any]], width: int = 120) -> s
             numbers = [row.get("note") or "-", "", ""]
         else:
             span = f"{row['quantile_5']:,.4g} to {row['quantile_95']:,.4g}"
-            numbers = [f"{row['median']:,.4g}", span, "yes" if row["agrees"] else "no"]
+            median = with_error(row["median"], row["standard_error"])
+            numbers = [median, span, "yes" if row["agrees"] else "no"]
         printed.add_row(*[Text(str(text)) for text in (row["label"], row["observed"], *numbers)])
     page = io.StringIO()
     Console(file=page, width=width, force_terminal=False, color_system=None).print(printed)
@@ -82,8 +89,7 @@ def _compare(dataset: xr.Dataset, fact: Mapping[str, Any]) -> dict[str, Any]:
             f"an entry needs {', '.join(KEYS)}."
         )
     row: dict[str, Any] = {key: fact[key] for key in KEYS}
-    empty = ("median", "standard_error", "quantile_5", "quantile_95", "units", "agrees")
-    row |= dict.fromkeys(empty) | {"paths": 0, "note": ""}
+    row |= dict.fromkeys(_NUMBERS) | {"paths": 0, "flagged": 0, "note": ""}
     if fact["variable"] not in dataset:
         return row | {"note": "not stored"}
     x = dataset[fact["variable"]]
@@ -107,9 +113,18 @@ def _compare(dataset: xr.Dataset, fact: Mapping[str, Any]) -> dict[str, Any]:
     return row | {
         "median": median,
         "standard_error": float(middle["standard_error"]),
+        "lower": _finite(middle["lower"]),
+        "upper": _finite(middle["upper"]),
         "quantile_5": float(low["estimate"]),
+        "quantile_5_standard_error": _finite(low["standard_error"]),
         "quantile_95": float(high["estimate"]),
+        "quantile_95_standard_error": _finite(high["standard_error"]),
         "units": str(x.attrs.get("units", "")),
         "paths": int(middle["paths"]),
+        "flagged": int(middle["flagged"]),
         "agrees": bool(fact["low"] <= median <= fact["high"]),
     }
+
+
+def _finite(number: xr.DataArray) -> float | None:
+    return float(number) if math.isfinite(number) else None

@@ -207,3 +207,22 @@ def test_a_missing_combination_is_refused():
     del outcomes[frozenset({"a"})]
     with pytest.raises(ConfigError, match=r"exactly all 4 of a, b are needed; \['a'\] is missing"):
         attribution.shapley(outcomes)
+
+
+def test_a_cause_that_changes_an_event_on_no_path_may_do_so_on_others():
+    # b does nothing on 200 paths; a makes the event happen on all of them; neither does it alone
+    never, always = np.zeros(200), np.ones(200)
+    game = {frozenset(): never, frozenset("a"): always, frozenset("b"): never,
+            frozenset("ab"): always}  # fmt: skip
+    found = attribution.shapley(game, "probability", above=0.5)
+    bound = 1 - 0.025 ** (1 / 200)
+    assert found.share.values.tolist() == [1, 0]
+    assert found.share_standard_error.values.tolist() == [0, 0]
+    np.testing.assert_allclose(found.share_lower, [1 - 2 * bound, -bound], rtol=1e-9)
+    np.testing.assert_allclose(found.share_upper, [1, bound], rtol=1e-9)
+    assert (found.attrs["paths"], found.attrs["missing"], found.attrs["flagged"]) == (200, 0, 0)
+    mean = attribution.shapley(game)
+    assert (mean.share_lower.values[1], mean.share_upper.values[1]) == (0, 0)
+    chances = attribution.necessary_and_sufficient(game, above=0.5)
+    assert (chances.necessary_paths.item(), chances.sufficient_paths.item()) == (200, 200)
+    assert chances.sufficient_upper.values[1] == pytest.approx(bound, rel=1e-9)

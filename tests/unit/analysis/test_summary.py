@@ -305,6 +305,9 @@ def test_the_baseline_beside_the_day(outcomes):
     day = outcomes.liquidated_notional[0]
     assert rows[0]["median"] == float(np.sort(day)[COUNT // 2 - 1])
     assert rows[0]["quantile_5"] < rows[0]["median"] < rows[0]["quantile_95"]
+    assert rows[0]["lower"] < rows[0]["median"] < rows[0]["upper"]
+    assert min(rows[0][f"quantile_{q}_standard_error"] for q in (5, 95)) > 0
+    assert rows[0]["flagged"] >= 0
     assert [row["agrees"] for row in rows] == [True, False, False, None, None]
     assert rows[3]["note"] == "not stored"
     assert rows[4]["note"] == "no market x/Y/spot"
