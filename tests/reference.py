@@ -236,11 +236,12 @@ def heal(maps: Maps, rules: Rules, state: State, history: History, t: int, feedb
     liquidity, gate_open = history.liquidity[t], history.gate_open[t]
     depth = depths_at(maps, rules, state.displacement, liquidity)
     resilience(maps, rules, state, liquidity)
-    basis_trade(maps, rules, state, depth, feedback)
-    cross_venue_trade(maps, rules, state, depth, gate_open, history.capacity_left[t])
+    basis_trade(maps, rules, state, history, t, depth, feedback)
+    left = history.capacity_left[t]
+    cross_venue_trade(maps, rules, state, history, t, depth, gate_open, left)
     redemption_trade(maps, rules, state, history, t, depth, gate_open)
     if feedback > 0.0:
-        holders_run(maps, rules, state, history, t, depth)
+        holders_run(maps, rules, state, history, t)
 
 
 def step(maps: Maps, rules: Rules, state: State, history: History, t: int, feedback: float) -> None:

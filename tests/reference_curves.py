@@ -133,6 +133,32 @@ def fills_of(
     return 1.0, 1.0, gap
 
 
+def room_within(maps: Maps, rules: Rules, m: int, y: float, move: float) -> float:
+    """How far a displacement can still go in the direction of a move; a measured book ends."""
+    if maps.impact_kind[m] != PROFILE:
+        return np.inf
+    end = rules.distance[-1, m]
+    return max(0.0, end - y) if move > 0.0 else max(0.0, end + y)
+
+
+def share_within(
+    maps: Maps, rules: Rules, m: int, y: float, move: float
+) -> tuple[float, bool]:
+    """Share of a move of arbitrage before the book ends, and whether that is too little."""
+    room = room_within(maps, rules, m, y, move)
+    if abs(move) <= room:
+        return 1.0, False
+    return room / abs(move), abs(move) - room > NO_ROOM * rules.distance[-1, m]
+
+
+def shortfall_gap(maps: Maps, rules: Rules, m: int, y: float, move: float) -> float:
+    """Distance of a move to where it counts as too little, by the length of the book."""
+    if maps.impact_kind[m] != PROFILE:
+        return np.inf
+    end = rules.distance[-1, m]
+    return abs(abs(move) - room_within(maps, rules, m, y, move) - NO_ROOM * end) / end
+
+
 def kink_gap(maps: Maps, rules: Rules, m: int, y: float) -> float:
     """Distance of a displacement to the places where a measured book's depth jumps."""
     gap = np.inf

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from reference_bankruptcies import bankruptcy_equity
+from reference_curves import displacement_at, fills_of, units_to
 from reference_margin import sale_prices
 from reference_world import History, Maps, Rules, State
 
@@ -71,11 +72,9 @@ def redeem(state: State, history: History, t: int, p: int, units: float) -> None
     state.reserve[p] = max(0.0, state.reserve[p] - units)
 
 
-def holders_run(
-    maps: Maps, rules: Rules, state: State, history: History, t: int, depth: np.ndarray
-) -> None:
+def holders_run(maps: Maps, rules: Rules, state: State, history: History, t: int) -> None:
     """Holders of a discounted pegged asset sell where they hold it: where books are deep."""
-    y = state.displacement
+    y, liquidity = state.displacement, history.liquidity[t]
     for p in range(maps.pegged.shape[0]):
         total, gone = 0.0, 0.0
         for m in range(y.shape[0]):
@@ -86,9 +85,18 @@ def holders_run(
             if maps.market_asset[m] == maps.pegged[p] and not maps.market_is_perp[m]:
                 excess = max(0.0, -math.expm1(-y[m]) - rules.run_tolerance[p])
                 units = speed * state.free_float[p] * rules.depth[m] / total * excess
+                if units == 0.0:
+                    continue
+                taken, _, gap = fills_of(maps, rules, m, y[m], liquidity[m], units, 0.0)
+                history.fill_gap[t] = min(history.fill_gap[t], gap)
+                if taken < 1.0:
+                    history.is_unfilled[t] = 1.0
+                units *= taken
                 history.holders_sold[t, m] = units
                 gone += units
-                y[m] += units / depth[m]
+                before = units_to(maps, rules, m, y[m], liquidity[m])
+                start = displacement_at(maps, rules, m, before, liquidity[m])
+                y[m] += displacement_at(maps, rules, m, before + units, liquidity[m]) - start
         state.free_float[p] = max(0.0, state.free_float[p] - gone)
 
 

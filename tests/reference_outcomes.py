@@ -360,7 +360,8 @@ def is_finite(history: History) -> bool:
 def status_of(rules: Rules, history: History, sold_at_last: bool) -> float:
     """The flags of a path, added up."""
     status = 1.0 if sold_at_last else 0.0
-    if history.displacement_impact.max() > 20.0 or history.is_unfilled.max() > 0.0:
+    highest = max(history.displacement_impact.max(), history.displacement_healed.max())
+    if highest > 20.0 or history.is_unfilled.max() > 0.0:
         status += 2.0
     if rules.due_at_start != 0.0:
         status += 4.0

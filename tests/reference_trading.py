@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from reference_curves import average_slip, displacement_at, fills_of, units_to
+from reference_curves import (
+    average_slip,
+    displacement_at,
+    fills_of,
+    share_within,
+    shortfall_gap,
+    units_to,
+)
 from reference_issuer import redeem, redeemable
 from reference_margin import (
     collateral_value,
@@ -512,7 +519,13 @@ def resilience(maps: Maps, rules: Rules, state: State, liquidity: np.ndarray) ->
 
 
 def basis_trade(
-    maps: Maps, rules: Rules, state: State, depth: np.ndarray, feedback: float
+    maps: Maps,
+    rules: Rules,
+    state: State,
+    history: History,
+    t: int,
+    depth: np.ndarray,
+    feedback: float,
 ) -> None:
     """The same units are bought on the cheaper and sold on the dearer of spot and perp."""
     y = state.displacement
@@ -524,14 +537,30 @@ def basis_trade(
             continue
         share = 1.0 - 2.0 ** -(maps.step / rules.basis_half_life[pair])
         units = share * (y[perp] - y[spot]) / (spot_impact + perp_impact)
+        on_spot = share_in_book(maps, rules, history, t, spot, y[spot], units * spot_impact)
+        on_perp = share_in_book(maps, rules, history, t, perp, y[perp], -units * perp_impact)
+        units *= min(on_spot, on_perp)
         y[perp] -= units * perp_impact
         y[spot] += units * spot_impact
+
+
+def share_in_book(
+    maps: Maps, rules: Rules, history: History, t: int, m: int, y: float, move: float
+) -> float:
+    """Share of a move of arbitrage that a book allows; says where it is not all of it."""
+    share, short = share_within(maps, rules, m, y, move)
+    history.fill_gap[t] = min(history.fill_gap[t], shortfall_gap(maps, rules, m, y, move))
+    if short:
+        history.is_unfilled[t] = 1.0
+    return share
 
 
 def cross_venue_trade(
     maps: Maps,
     rules: Rules,
     state: State,
+    history: History,
+    t: int,
     depth: np.ndarray,
     gate_open: np.ndarray,
     left: float,
@@ -560,9 +589,24 @@ def cross_venue_trade(
         if bought == 0.0:
             continue
         scale = left * min(1.0, rules.arbitrage_capital[group] * maps.step / bought)
+        wanted, taken = np.zeros(2), np.zeros(2)  # units sold and bought
         for i in range(markets.shape[0]):
-            if markets[i] >= 0:
-                y[markets[i]] += scale * change[i]
+            m = markets[i]
+            if m >= 0:
+                side = 0 if change[i] > 0.0 else 1
+                move = scale * change[i]
+                wanted[side] += abs(move) * depth[m]
+                change[i] = move * share_in_book(maps, rules, history, t, m, y[m], move)
+                taken[side] += abs(change[i]) * depth[m]
+        # what ends first decides how much is moved: as much is bought as is sold
+        done = np.ones(2)
+        for side in range(2):
+            if wanted[side] > 0.0:
+                done[side] = taken[side] / wanted[side]
+        for i in range(markets.shape[0]):
+            if markets[i] >= 0 and change[i] != 0.0:
+                side = 0 if change[i] > 0.0 else 1
+                y[markets[i]] += change[i] * min(done[0], done[1]) / done[side]
 
 
 def redemption_trade(

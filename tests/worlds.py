@@ -569,7 +569,7 @@ def random_world(
 
 # The same worlds with every kind switched on in some places
 
-IMPACTS = {4: "profile", 6: "sqrt", 7: "profile", 9: "sqrt", 10: "profile"}
+IMPACTS = {1: "profile", 4: "profile", 6: "sqrt", 7: "profile", 9: "sqrt", 10: "profile"}
 """Impact kinds of markets that are not linear."""
 
 LIKE = (2, 3, 0, 2, 4, 0)

@@ -68,6 +68,16 @@ def orders_get_a_price_between_that_before_and_that_after(w: Walk) -> None:
     assert (w.flows.average_price <= ends.max(axis=0) + slack).all()
 
 
+def no_order_arbitrage_or_run_pushes_a_measured_book_beyond_its_end(w: Walk) -> None:
+    measured = [market.impact == "profile" for market in w.layout.markets]
+    if w.policy.impact.distance is None:
+        return
+    end = w.policy.impact.distance[-1, measured]
+    for y in (w.flows.pressed, w.after.markets.displacement):
+        # a book that is brought to its end stands a rounding of the way beyond it
+        assert (np.abs(y[:, measured]) <= end * (1 + 8 * w.eps)).all()
+
+
 def shares_lie_between_0_and_1(w: Walk) -> None:
     flows = w.flows
     assert np.isin(flows.gate_open, (0.0, 1.0)).all()
@@ -134,6 +144,7 @@ BOUNDS = (
     funds_and_stocks_are_never_overdrawn,
     prices_are_positive,
     orders_get_a_price_between_that_before_and_that_after,
+    no_order_arbitrage_or_run_pushes_a_measured_book_beyond_its_end,
     shares_lie_between_0_and_1,
     collateral_counts_at_most_what_it_is_worth_and_at_least_nothing,
     exactly_those_short_of_margin_are_due,

@@ -98,6 +98,10 @@ FALSE = {
         "flows.average_price",
         times(1.001),
     ),
+    bounds.no_order_arbitrage_or_run_pushes_a_measured_book_beyond_its_end: (
+        "after.markets.displacement",
+        more(1.0),
+    ),
     bounds.shares_lie_between_0_and_1: ("flows.filled", more(1e-9)),
     bounds.collateral_counts_at_most_what_it_is_worth_and_at_least_nothing: (
         "margins.credit",

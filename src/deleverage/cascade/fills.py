@@ -7,70 +7,25 @@ A layout without books of kind `profile` places no such orders: nothing of this 
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import BookRules, sale_routes
 from deleverage.cascade.exogenous_sales import Sellers
-from deleverage.cascade.impact import OrderBooks, with_rows
+from deleverage.cascade.impact import OrderBooks
 from deleverage.cascade.margin_call import MarginCall
 from deleverage.cascade.once import once
 from deleverage.cascade.parts import Part
 from deleverage.cascade.primitives import (
     add_cohorts,
     add_slots,
-    ratio_or_zero,
     to_slot,
     total,
 )
+from deleverage.cascade.room import fill_shares
 from deleverage.cascade.sales import filled_sales
 from deleverage.cascade.trading import CollateralOrders, PerpOrders
 from deleverage.cascade.worklist import Drive, visit, where_needed
-
-LEAST_ROOM = 1e-4
-"""Share of a book below which what is left of it counts as nothing."""
-
-
-class Fills(NamedTuple):
-    """Shares of the orders that each book takes, `[market, column]`."""
-
-    sells: Array
-    buys: Array
-    unfilled: Array  # [column] bool: anything left
-
-
-def fill_shares(books: OrderBooks, sold: Array, bought: Array) -> Fills:
-    r"""What is left of a book at each end, pro rata over the orders on the longer side.
-
-    $$\phi_{sell} = (q_N - G^{-1}(y) + B) / S \quad\text{where}\quad S - B > q_N - G^{-1}(y)$$
-
-    Args:
-        books: At the start of the orders.
-        sold: $S$, units of all sell orders, `[market, column]`.
-        bought: $B$, of all buy orders.
-
-    Source: MODEL.md section 2.7.
-    """
-    rows, curve = books.maps.profile_books, books.profile()
-    before, end = curve.units_to(books.displacement[rows]), curve.units[-1]
-    down, up = _room(end - before, end), _room(end + before, end)
-    offered, wanted = sold[rows], bought[rows]
-    too_many, too_few = offered - wanted > down, wanted - offered > up
-    sells = jnp.where(too_many, ratio_or_zero(down + wanted, offered), 1)
-    buys = jnp.where(too_few, ratio_or_zero(up + offered, wanted), 1)
-    whole = jnp.ones_like(sold)
-    return Fills(
-        with_rows(whole, rows, sells),
-        with_rows(whole, rows, buys),
-        jnp.any(too_many | too_few, axis=0),
-    )
-
-
-def _room(left: Array, end: Array) -> Array:
-    return jnp.where(left < LEAST_ROOM * end, 0, left)
 
 
 def fill_perp_orders(
@@ -163,9 +118,3 @@ def fill_collateral_orders(
         drive, jnp.any(fills.unfilled), refill, lambda: (orders.sold, orders.units)
     )
     return CollateralOrders(sold, units), filled, fills.unfilled
-
-
-def in_any(*unfilled: Array | None) -> Array | None:
-    """Columns in which any of the orders lack something; None where none can."""
-    given = [columns for columns in unfilled if columns is not None]
-    return reduce(jnp.logical_or, given) if given else None

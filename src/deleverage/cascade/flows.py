@@ -26,6 +26,7 @@ class Flows(eqx.Module):
     closing_price: Array  # [M, column] stage 8
     liquidity: Array  # [M, column] multiplier of depth
     pressed: Array  # [M, column] displacement after the orders, before healing
+    displacement: Array  # [M, column] after healing
     perp_units_sold: Array  # [M, column] net
     spot_units_sold: Array  # [M, column] net
     margin_gap: list[Array]  # per stretch [book, column], least of the buckets

@@ -14,11 +14,13 @@ from deleverage.cascade.issuer import redemption_capacity
 from deleverage.cascade.maps import Maps, one_hot, pegged_spot
 from deleverage.cascade.once import once
 from deleverage.cascade.primitives import contract, half_life_decay, ratio_or_zero, share_served
+from deleverage.cascade.room import in_any, reach
+from deleverage.cascade.runs import HoldersRun
 from deleverage.policy import HealingRules
 from deleverage.state import IssuerState
 from deleverage.world import Layout
 
-Runs = Callable[[Array], Array]
+Runs = Callable[[Array], HoldersRun]
 
 
 class Healed(NamedTuple):
@@ -27,6 +29,7 @@ class Healed(NamedTuple):
     displacement: Array  # [market, column]
     bought: Array | None  # units bought to be redeemed, [pegged, column]
     sold: Array | None  # units that holders sold, [market, column]
+    unfilled: Array | None  # [column] bool: a book ended before arbitrage or a run did
 
 
 def heal(
@@ -56,31 +59,38 @@ def heal(
         left: Share of redemptions and cross-venue arbitrage that congestion leaves, `[column]`;
             None: all.
         issuer: What issuers can still redeem after that; None: no end to it.
-        runs: What holders sell by displacement, `[market, column]`, or None.
+        runs: What holders sell, and what that does to books, by displacement; or None.
 
     Source: MODEL.md section 2.8.
     """
     minutes = layout.step
     open_here = gate_open[maps.market_venue]
     y = displacement * half_life_decay(minutes * depth.multiplier, rules.resilience_half_life)
+    short: list[Array | None] = []
     if layout.basis_pairs:
-        y = close_basis(layout, rules.basis_half_life, depth, y, minutes)
+        y, lacks = close_basis(layout, rules.basis_half_life, depth, y, minutes)
+        short.append(lacks)
     if layout.arbitrage_groups:
-        y = equalise_venues(layout, rules, depth, y, open_here, minutes, left)
+        y, lacks = equalise_venues(layout, rules, depth, y, open_here, minutes, left)
+        short.append(lacks)
     bought = sold = None
     if layout.pegged:
         capacity = redemption_capacity(rules, issuer, minutes, redeemed, left)
         y, bought = redeem_discount(layout, maps, capacity, depth, y, open_here)
     if runs is not None:
-        sold = once(runs, y)
-        y = y + sold * depth.inverse
-    return Healed(y, bought, sold)
+        y, sold, lacks = once(runs, y)
+        short.append(lacks)
+    return Healed(y, bought, sold, in_any(*short))
 
 
 def close_basis(
     layout: Layout, half_life: Array, depth: Depth, y: Array, minutes: float
-) -> Array:
-    """Buy the cheaper and sell the dearer of a venue's spot and perp; needs no transfer."""
+) -> tuple[Array, Array | None]:
+    """Buy the cheaper and sell the dearer of a venue's spot and perp; needs no transfer.
+
+    Returns:
+        Displacements, and whether a book ended before that, `[column]` bool; None: none ends.
+    """
     pairs = zip(*layout.basis_pairs, strict=True)
     spot, perp = (one_hot(np.array(places), y.shape[0]) for places in pairs)
 
@@ -89,7 +99,16 @@ def close_basis(
         return (1 - half_life_decay(minutes, half_life)) * ratio_or_zero(gap, slope)
 
     units = once(units_bought, y, depth.inverse)
-    return y + depth.inverse * contract((spot - perp).T, units)
+    if depth.end is None:
+        return y + depth.inverse * contract((spot - perp).T, units), None
+
+    def within_reach(y: Array, depth: Depth, units: Array) -> tuple[Array, Array]:
+        move = depth.inverse * contract((spot - perp).T, units)
+        share, lacks = reach(depth, y, move)
+        both = jnp.minimum(contract(spot, share), contract(perp, share))
+        return y + move * contract((spot + perp).T, both), lacks
+
+    return once(within_reach, y, depth, units)
 
 
 def equalise_venues(
@@ -100,8 +119,12 @@ def equalise_venues(
     open_here: Array,
     minutes: float,
     left: Array | None = None,
-) -> Array:
-    """Move spot displacements of open venues towards their depth-weighted mean."""
+) -> tuple[Array, Array | None]:
+    """Move spot displacements of open venues towards their depth-weighted mean.
+
+    Returns:
+        As `close_basis`.
+    """
     member = _membership(layout.arbitrage_groups, y.shape[0])
     speed = 1 - half_life_decay(minutes, rules.arbitrage_half_life)
 
@@ -123,7 +146,24 @@ def equalise_venues(
     moves = once(move, y, once(mean_of, y, weight), weight, speed)
     share = once(funded, moves, depth.local)
     share = share if left is None else share * left
-    return y + contract(member.T, share) * moves
+    if depth.end is None:
+        return y + contract(member.T, share) * moves, None
+
+    def within_reach(y: Array, depth: Depth, moves: Array, share: Array) -> tuple[Array, Array]:
+        moves = contract(member.T, share) * moves
+        taken, lacks = reach(depth, y, moves)
+
+        def filled(one_side: Array) -> Array:
+            units = one_side * depth.local
+            return _share_of(contract(member, taken * units), contract(member, units))
+
+        # the longer side is cut to the shorter: as much is bought as is sold
+        sold, bought = filled(jnp.maximum(moves, 0)), filled(jnp.maximum(-moves, 0))
+        cut = [_share_of(jnp.minimum(sold, bought), side) for side in (sold, bought)]
+        sells, buys = (contract(member.T, part) for part in cut)
+        return y + moves * taken * jnp.where(moves > 0, sells, buys), lacks
+
+    return once(within_reach, y, depth, moves, share)
 
 
 def redeem_discount(
@@ -148,6 +188,11 @@ def redeem_discount(
     discount = open_here * jnp.maximum(y, 0)
     served, redeemed = once(serve, discount, depth.local)
     return y - contract(member.T, served) * discount, redeemed
+
+
+def _share_of(part: Array, whole: Array) -> Array:
+    """`part / whole`, all of it where there is nothing."""
+    return jnp.where(whole == 0, 1, ratio_or_zero(part, whole))
 
 
 def _membership(groups: tuple[tuple[int, ...], ...], width: int) -> np.ndarray:

@@ -21,6 +21,7 @@ class Depth(NamedTuple):
     multiplier: Array  # liquidity l in (0, 1]
     local: Array  # USD millions per unit of log price
     inverse: Array  # its inverse
+    end: Array | None = None  # displacement at which a book ends, of healing; None: none does
 
 
 def local_depth(rules: ImpactRules, liquidity_drop: Array) -> Depth:
@@ -77,9 +78,26 @@ class OrderBooks(NamedTuple):
         local = self.depth.local
         for rows, curve in self.curves():
             local = with_rows(local, rows, curve.depth_at(displacement[rows]))
-        return self.depth if local is self.depth.local else self.depth._replace(
-            local=local, inverse=1 / local
-        )
+        if local is self.depth.local:
+            return self.depth
+        return self.depth._replace(local=local, inverse=1 / local, end=self._end())
+
+    def moved(self, units_sold: Array) -> Array:
+        """Displacements after net units sold, `[market, column]`; for orders without a price."""
+        after = self.displacement + units_sold * self.depth.inverse
+        for rows, curve in self.curves():
+            before = curve.units_to(self.displacement[rows])
+            start = curve.displacement_at(before)
+            stop = curve.displacement_at(before + units_sold[rows])
+            after = with_rows(after, rows, self.displacement[rows] + (stop - start))
+        return after
+
+    def _end(self) -> Array | None:
+        rows = self.maps.profile_books
+        if not len(rows):
+            return None
+        last = self.rules.distance[-1]
+        return with_rows(jnp.full_like(last, jnp.inf), rows, last[rows])
 
     def curves(self) -> Iterator[tuple[np.ndarray, Curve]]:
         """Rows and curve of each kind that is not linear."""

@@ -154,6 +154,8 @@ def observe(
     issuer = flows.fundamental[maps.peg_asset]
     depegged = [(parity < level * issuer).astype(dtype) for level in layout.thresholds]
     exhausted = jnp.max(flows.pressed, axis=0) > EXHAUSTED
+    if flows.holders_sold is not None:  # of what heals, a run alone pushes a book further
+        exhausted |= jnp.max(flows.displacement, axis=0) > EXHAUSTED
     if flows.unfilled is not None:
         exhausted |= flows.unfilled
     gaps = zip(tally.margin_gap, flows.margin_gap, strict=True)

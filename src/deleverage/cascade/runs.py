@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jax import Array
 
+from deleverage.cascade.impact import OrderBooks
 from deleverage.cascade.maps import Maps, pegged_spot
 from deleverage.cascade.primitives import contract, ratio_or_zero
+from deleverage.cascade.room import fill_shares
 from deleverage.policy import IssuerRules
 from deleverage.state import IssuerState
 from deleverage.world import Layout
+
+
+class HoldersRun(NamedTuple):
+    """Order books after holders have sold what the books took."""
+
+    displacement: Array  # [market, column]
+    sold: Array  # [market, column] units
+    unfilled: Array | None  # [column] bool: they had more to sell; None: no book ends
+
+
+def holders_run(
+    layout: Layout,
+    maps: Maps,
+    rules: IssuerRules,
+    issuer: IssuerState,
+    books: OrderBooks,
+    minutes: float,
+    y: Array,
+) -> HoldersRun:
+    """Sell along the curves of the books, as far as these go; the rest stays with its holders.
+
+    Args: as in `holders_sales`; `books` are those of the step, at any displacement.
+
+    Source: MODEL.md section 2.8 (run).
+    """
+    sold = holders_sales(layout, maps, rules, issuer, books.rules.depth, minutes, y)
+    books, unfilled = books._replace(displacement=y), None
+    if len(maps.profile_books):
+        sells, _, unfilled = fill_shares(books, sold, jnp.zeros_like(sold))
+        sold = sold * sells
+    return HoldersRun(books.moved(sold), sold, unfilled)
 
 
 def holders_sales(

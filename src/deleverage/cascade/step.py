@@ -12,7 +12,7 @@ from deleverage.cascade.backstop import absorb
 from deleverage.cascade.books import rules_of
 from deleverage.cascade.breaker import watch_index
 from deleverage.cascade.exogenous_sales import sellers_of
-from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders, in_any
+from deleverage.cascade.fills import fill_collateral_orders, fill_perp_orders
 from deleverage.cascade.flows import Flows
 from deleverage.cascade.haircuts import Scaling, review
 from deleverage.cascade.healing import heal
@@ -31,7 +31,8 @@ from deleverage.cascade.margin_call import call_margin, masks_of
 from deleverage.cascade.off_book import fill_off_book
 from deleverage.cascade.once import once
 from deleverage.cascade.prices import log_prices, market_prices
-from deleverage.cascade.runs import holders_sales, sold_by_asset
+from deleverage.cascade.room import in_any
+from deleverage.cascade.runs import holders_run, sold_by_asset
 from deleverage.cascade.sales import sale_terms, with_open_routes
 from deleverage.cascade.settlement import settle
 from deleverage.cascade.thinning import realise, thin
@@ -202,7 +203,7 @@ def step(
         drive,
     )
     handed_in = None if off_book is None else off_book.redeemed_by_asset(layout, maps)
-    redeemed = holders_sold = None
+    redeemed = holders_sold = unfilled_healing = None
     if issuer is not None and handed_in is not None:
         issuer = after_redemptions(issuer, handed_in, jnp.zeros_like(handed_in))
         redeemed = handed_in
@@ -222,9 +223,7 @@ def step(
         )
         runs = None
         if issuer is not None:
-            runs = partial(
-                holders_sales, layout, maps, policy.issuer, issuer, policy.impact.depth, minutes
-            )
+            runs = partial(holders_run, layout, maps, policy.issuer, issuer, order_books, minutes)
         healed = once(
             partial(heal, layout, maps, runs=runs),
             policy.healing,
@@ -235,7 +234,7 @@ def step(
             inputs.capacity_left,
             issuer,
         )
-        displacement = healed.displacement
+        displacement, unfilled_healing = healed.displacement, healed.unfilled
         if issuer is not None:
             sold = sold_by_asset(layout, maps, healed.sold)
             issuer = after_redemptions(issuer, healed.bought, sold)
@@ -316,6 +315,7 @@ def step(
         closing_price=closing_price,
         liquidity=depth.multiplier,
         pressed=pressed,
+        displacement=displacement,
         perp_units_sold=perps.units,
         spot_units_sold=spot.units,
         margin_gap=call.margin_gap,
@@ -334,7 +334,7 @@ def step(
         backing=backing,
         redeemed=redeemed,
         holders_sold=holders_sold,
-        unfilled=in_any(unfilled_perps, unfilled_spot),
+        unfilled=in_any(unfilled_perps, unfilled_spot, unfilled_healing),
         filled=filled,
     )
     deficit = settled.deficit

@@ -91,7 +91,15 @@ class Names:
                 "exactly one of them",
                 "give the depth once",
             )
-        return order_book(spec)
+        book = order_book(spec)
+        if book.distance and abs(spec.displacement) > book.distance[-1]:
+            self.config.source.refuse(
+                ("scenario", "markets", label, "displacement"),
+                f"a start at {spec.displacement:g}, beyond the last of the book's levels",
+                f"a log distance of at most {book.distance[-1]:.4g} either way",
+                "begin within what was measured",
+            )
+        return book
 
     def _uses(self) -> dict[tuple[str, str], set[str]]:
         """Products that need an index of an asset on a venue; none: a venue names it alone."""

@@ -8,8 +8,8 @@ import pytest
 from worlds import TINY_LAYOUT
 
 from deleverage.cascade.curves import Profile, Root
-from deleverage.cascade.fills import fill_shares
 from deleverage.cascade.impact import OrderBooks, local_depth
+from deleverage.cascade.room import fill_shares
 
 ROOT = Root(jnp.array([[[1000.0]]]), jnp.array([[[0.05]]]))
 # 100 units up to 0.1, another 300 up to 0.4; the last distance is repeated
@@ -98,7 +98,7 @@ def order_books(case, displacement):
         (0.0, 0.0, 1000.0, 1.0, 0.4),
         (0.2, 400.0, 0.0, 0.5, 1.0),
         (0.4, 10.0, 0.0, 0.0, 1.0),
-        (0.7, 10.0, 0.0, 0.0, 1.0),  # pushed beyond its end by arbitrage
+        (0.7, 10.0, 0.0, 0.0, 1.0),  # what begins beyond its end
         (0.4, 10.0, 5.0, 0.5, 1.0),
         (0.2, 0.0, 700.0, 1.0, 600 / 700),
         (0.39999, 100.0, 0.0, 0.0, 1.0),  # less than 1e-4 of the book is nothing

@@ -1,6 +1,7 @@
 """Issuers by hand: what they pay, what they redeem, who runs (MODEL.md 2.1 and 2.8)."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from deleverage.cascade.healing import heal
 from deleverage.cascade.hedge import after_hedging, hedge_worth
-from deleverage.cascade.impact import local_depth
+from deleverage.cascade.impact import OrderBooks, local_depth
 from deleverage.cascade.issuer import (
     after_news,
     after_redemptions,
@@ -17,7 +18,7 @@ from deleverage.cascade.issuer import (
 )
 from deleverage.cascade.liquidation import hedge_excess
 from deleverage.cascade.parts import Stretch
-from deleverage.cascade.runs import holders_sales
+from deleverage.cascade.runs import holders_run
 from deleverage.policy import HealingRules, IssuerRules
 from deleverage.shocks.backing import backing_kept
 from deleverage.state import IssuerState
@@ -84,13 +85,10 @@ def healed(case, column, y, state, **rules):
     )
     asked = issuer_rules(**rules)
     runs = None
-    if rules:
-        depth = world.policy.impact.depth
-
-        def runs(y):
-            return holders_sales(world.layout, world.maps, asked, state, depth, 0.5, y)
-
     depths = local_depth(world.policy.impact, jnp.zeros((1, 1)))
+    if rules:
+        books = OrderBooks(world.maps, world.policy.impact, depths, column(*y))
+        runs = partial(holders_run, world.layout, world.maps, asked, state, books, 0.5)
     return heal(
         world.layout,
         world.maps,

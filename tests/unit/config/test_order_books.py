@@ -110,3 +110,13 @@ def test_what_is_refused(case):
     with pytest.raises(ConfigError) as caught:
         load_config(SMOKE, [spec])
     assert re.search(said, str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("start", [0.06, -0.06])
+def test_a_book_begins_within_its_levels(start):
+    book = f"{PERP}={{impact: {{kind: profile, levels: [[5%, 20M]]}}, displacement: {{}}}}"
+    load_config(SMOKE, [book.replace("{}", str(start / 2))])
+    with pytest.raises(ConfigError) as caught:
+        load_config(SMOKE, [book.replace("{}", str(start))])
+    said = f"{PERP}.displacement: a start at {start}, beyond .* at most 0.05129 either way"
+    assert re.search(said, str(caught.value)), str(caught.value)
