@@ -33,8 +33,14 @@ def share_of(rule):
     [("binance_until_2025_09_18", 60), ("binance_since_2025_09_18", 30)],
 )
 def test_a_moving_average_has_the_mean_age_of_its_window(name, window):
-    half_life = math.log(2) * window / 2 / 60
-    assert Mark(preset=name).basis_half_life == pytest.approx(half_life, rel=1e-2)
+    half_life = round(math.log(2) * window / 2)  # to the second
+    assert Mark(preset=name).basis_half_life == pytest.approx(half_life / 60)
+
+
+def test_the_day_goes_by_what_was_published():
+    venues = load_config(SMOKE.parent / "oct10.yaml").scenario.venues
+    assert venues["exchange"].mark.basis_half_life == pytest.approx(10 / 60)
+    assert venues["perp_venue"].mark.basis_half_life == pytest.approx(104 / 60)
 
 
 def test_presets_are_listed_with_their_sources():
@@ -62,7 +68,7 @@ def test_a_preset_reaches_the_kernel():
     np.testing.assert_allclose(rules.weight[:, entry, 3], [0.5, 0.5])
     assert rules.component_clamp[entry].tolist() == [1e30, 1e30, 1e30, 0.03]
     perp = built.labels["market"].index("exchange/BTC/perp")
-    assert rules.basis_smoothing[perp, 0] == pytest.approx(1 - 2 ** -(30 / 10.4))
+    assert rules.basis_smoothing[perp, 0] == pytest.approx(1 - 2 ** -(30 / 10))
     assert build(load_config(SMOKE)).policy.index.component_clamp is None
 
 
