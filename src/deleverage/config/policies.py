@@ -13,7 +13,7 @@ from deleverage.config.quantities import Positive, Share, choice, conflict
 from deleverage.config.rules import (
     BackstopRule,
     CollateralRule,
-    IndexRule,
+    IndexTable,
     LeverageRule,
     LiquidationChange,
     MaintenanceTiers,
@@ -104,7 +104,7 @@ class PolicySpec(Model):
     """One entry of the policy axis; keys of collateral and index are ASSET or ASSET@VENUE."""
 
     collateral: dict[str, CollateralRule] = Field(default_factory=dict)
-    index: dict[str, IndexRule] = Field(default_factory=dict)
+    index: IndexTable = Field(default_factory=dict)
     mark: dict[str, MarkChange] = Field(default_factory=dict)  # by venue
     leverage: LeverageLever = LeverageLever()
     liquidation: LiquidationLever = LiquidationLever()

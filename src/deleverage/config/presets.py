@@ -70,8 +70,38 @@ def _short(name: str) -> str:
 @lru_cache(maxsize=2)
 def published_rules(key: str) -> Mapping[str, Mapping[str, Any]]:
     """Published rules of a key (`index` or `mark`): what a config would say, by name (A18)."""
-    rows = table("price_rules")
-    return {row["preset"]: json.loads(row["terms"]) for row in rows if row["key"] == key}
+    return _rules(key, "")
+
+
+@lru_cache(maxsize=64)
+def published_for(key: str, asset: str) -> Mapping[str, Mapping[str, Any]]:
+    """What published rules say otherwise of an asset, by name."""
+    return _rules(key, asset)
+
+
+def _rules(key: str, asset: str) -> Mapping[str, Mapping[str, Any]]:
+    return {
+        row["preset"]: json.loads(row["terms"])
+        for row in table("price_rules")
+        if row["key"] == key and asset in (row["assets"].split() or [""])
+    }
+
+
+def for_asset(key: str, asset: str, given: Any, parts: Sequence[str] = ()) -> Any:
+    """Terms with what their preset says of the asset alone below them.
+
+    Args:
+        key: `index`.
+        asset: Its label.
+        given: What the config says.
+        parts: Keys whose value may name a preset too.
+    """
+    if not isinstance(given, dict):
+        return given
+    given = given | {part: for_asset(key, asset, given[part]) for part in parts if part in given}
+    name = given.get("preset")
+    own = published_for(key, asset).get(name) if isinstance(name, str) else None
+    return given if own is None else own | given
 
 
 def with_preset(key: str, given: Any, together: Sequence[str] = ()) -> Any:

@@ -12,6 +12,7 @@ from deleverage.config.presets import (
     CREDIT_TABLES,
     MAINTENANCE_TABLES,
     credit_tiers,
+    for_asset,
     maintenance_tiers,
     named,
     published_rules,
@@ -129,6 +130,19 @@ class IndexRule(IndexTerms):
         """The terms for all products, then those of one."""
         own = getattr(self, product) if product else None
         return [self] if own is None else [self, own]
+
+
+def _of_assets(rules: Any) -> Any:
+    if not isinstance(rules, dict):
+        return rules
+    return {
+        scope: for_asset("index", str(scope).partition("@")[0], rule, PRODUCTS)
+        for scope, rule in rules.items()
+    }
+
+
+IndexTable = Annotated[dict[str, IndexRule], BeforeValidator(_of_assets)]
+"""Index rules by `ASSET`, or `ASSET@VENUE`."""
 
 
 def _tiers(value: Any) -> Any:

@@ -23,7 +23,7 @@ from deleverage.config.quantities import (
 from deleverage.config.rules import (
     BackstopRule,
     CollateralRule,
-    IndexRule,
+    IndexTable,
     LeverageRule,
     LiquidationRule,
     MaintenanceTiers,
@@ -73,7 +73,7 @@ class Venue(Model):
     """A venue and the rules that were in force there."""
 
     mark: Mark = Mark()
-    index: dict[str, IndexRule] = Field(default_factory=dict)
+    index: IndexTable = Field(default_factory=dict)
     collateral: dict[str, CollateralRule] = Field(
         default_factory=dict
     )  # what is accepted, and at what haircut

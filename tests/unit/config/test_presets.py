@@ -73,6 +73,25 @@ def test_a_preset_reaches_the_kernel():
 
 
 @pytest.mark.parametrize(
+    ("scope", "band"), [("BTC", 0.01), ("BTC@exchange", 0.01), ("USDe", 0.03)]
+)
+def test_a_preset_may_say_otherwise_of_an_asset(scope, band):
+    # F080: 1% for BTC and ETH, 3% for the rest
+    rule = f"{{{scope}: {{preset: binance_outliers_2025}}}}"
+    built = build(load_config(SMOKE, [f"policies.x={{index: {rule}}}"]))
+    entry = built.labels["index"].index(f"exchange/{scope.partition('@')[0]}")
+    assert built.policy.index.component_clamp[entry, 3] == pytest.approx(band)
+
+
+def test_what_stands_beside_it_goes_over_that_too_and_it_holds_for_a_product():
+    text = "policies.x={index: {BTC: {preset: binance_outliers_2025, component_clamp: 2%}}}"
+    assert load_config(SMOKE, [text]).policies["x"].index["BTC"].component_clamp == 0.02
+    text = "policies.x={index: {BTC: {futures: {preset: binance_outliers_2025}}}}"
+    rule = load_config(SMOKE, [text]).policies["x"].index["BTC"]
+    assert (rule.component_clamp, rule.futures.component_clamp) == (None, 0.01)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         (
