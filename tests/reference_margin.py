@@ -115,7 +115,24 @@ def raw_indices(
         if not math.isnan(reference[i]):
             raw[i] += rules.reference_weight[i] * reference[i]
         raw[i] += rules.redemption_weight[i] * seen[i]
+        if rules.median_weight[i] > 0.0:
+            raw[i] += rules.median_weight[i] * median_of_sources(maps, rules, price, i)
     return raw
+
+
+def median_of_sources(maps: Maps, rules: Rules, price: np.ndarray, i: int) -> float:
+    """Weighted median of those sources of an index entry that have a say in it."""
+    count = 0
+    for s in range(maps.sources.shape[1]):
+        if maps.sources[i, s] >= 0 and rules.median_share[s, i] > 0.0:
+            count += 1
+    values, shares = np.empty(count), np.empty(count)
+    place = 0
+    for s in range(maps.sources.shape[1]):
+        if maps.sources[i, s] >= 0 and rules.median_share[s, i] > 0.0:
+            values[place], shares[place] = price[maps.sources[i, s]], rules.median_share[s, i]
+            place += 1
+    return lower_weighted_median(values, shares)
 
 
 def publish_indices(

@@ -91,6 +91,8 @@ class Rules(NamedTuple):
     component_clamp: np.ndarray  # [I]
     move_limit: np.ndarray  # [I]
     delay: np.ndarray  # [I] steps
+    median_weight: np.ndarray  # [I]
+    median_share: np.ndarray  # [S, I]
     thinning: np.ndarray  # [M]
     normal_variance: np.ndarray  # [M]
     variance_smoothing: np.ndarray  # [M]
@@ -336,6 +338,10 @@ def rules_of(policies: Any, policy: int) -> Rules:
         component_clamp=given(index.component_clamp, policy, entries, fill=1e30),
         move_limit=given(index.move_limit, policy, entries, fill=1e30),
         delay=given(index.delay, policy, entries, fill=0.0),
+        median_weight=given(index.median_weight, policy, entries, fill=0.0),
+        median_share=np.zeros(index.weight.shape[:-1])
+        if index.median_share is None
+        else floats(index.median_share[..., policy]),
         thinning=given(thinning.strength, policy, markets, fill=0.0),
         normal_variance=given(thinning.normal, policy, markets),
         variance_smoothing=given(thinning.smoothing, policy, markets),

@@ -638,6 +638,23 @@ def full_index(rng: np.random.Generator, index: IndexRules) -> IndexRules:
     )
 
 
+def with_medians(rng: np.random.Generator, index: IndexRules) -> IndexRules:
+    """Weighted medians of the sources, with weights like published ones, in some policies."""
+    say = rng.choice([0.0, 1.0, 2.0, 3.0], index.weight.shape)
+    for entry, given in enumerate(FULL_LAYOUT.indices):
+        say[len(given.sources) :, entry] = 0.0
+    total = say.sum(axis=0)
+    part = rng.choice([0.0, 0.3, 1.0], total.shape) * (total > 0.0)
+    return dataclasses.replace(
+        index,
+        weight=index.weight * (1.0 - part),
+        reference_weight=index.reference_weight * (1.0 - part),
+        redemption_weight=index.redemption_weight * (1.0 - part),
+        median_weight=part,
+        median_share=say / np.where(total > 0.0, total, 1.0),
+    )
+
+
 def full_thinning(rng: np.random.Generator, impact: ImpactRules) -> ThinningRules:
     """Depth that falls with volatility, on some books."""
     shape = impact.depth.shape
@@ -779,7 +796,9 @@ def full_world(
     policy = dataclasses.replace(
         policy,
         impact=full_impact(rng, policy.impact),
-        index=full_index(rng, policy.index),
+        index=with_medians(
+            np.random.default_rng([seed, policies, 4]), full_index(rng, policy.index)
+        ),
         thinning=full_thinning(rng, policy.impact),
         backstop=dataclasses.replace(policy.backstop, queue=queue),
         breakers=BreakerRules(

@@ -29,7 +29,7 @@ class IndexRules(eqx.Module):
 
     weight: Any  # [S, I, policy] on the source markets
     reference_weight: Any  # [I, policy]
-    redemption_weight: Any  # [I, policy]; the three sum to 1
+    redemption_weight: Any  # [I, policy]; these, and that of a median, sum to 1
     clamp: Any  # [I, policy] band around the reference; 1e30: none
     smoothing: Any  # [I, policy] EMA weight of the newest value; 1: none
     floor: Any  # [I, policy] share of the redemption price; 0: none
@@ -37,6 +37,8 @@ class IndexRules(eqx.Module):
     move_limit: Any = None  # [I, policy] per minute, against the last published price; 1e30: none
     component_clamp: Any = None  # [I, policy] band around the reference of each source; 1e30: none
     delay: Any = None  # [I, policy] whole steps by which the redemption price is seen late
+    median_weight: Any = None  # [I, policy] on the weighted median of some sources
+    median_share: Any = None  # [S, I, policy] weights in it, which sum to 1; all 0: no median
 
 
 class MarginRules(eqx.Module):

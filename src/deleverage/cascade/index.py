@@ -12,14 +12,12 @@ from jax import Array
 
 from deleverage.cascade.haircuts import Scaling
 from deleverage.cascade.maps import Maps
+from deleverage.cascade.median import lower_weighted_median
 from deleverage.cascade.once import once
-from deleverage.cascade.primitives import column_wise, least, total
+from deleverage.cascade.primitives import column_wise, total
 from deleverage.policy import IndexRules
 from deleverage.state import Markets
 from deleverage.world import Layout
-
-HALF = 0.5 - 1e-6
-"""A cumulative weight that counts as half: float sums of shares may fall a rounding short."""
 
 
 class Published(NamedTuple):
@@ -74,6 +72,10 @@ def publish(
         + rules.reference_weight * reference
         + rules.redemption_weight * seen
     )
+    if rules.median_weight is not None:
+        # unclamped: a median does not care how far off the books beside it are
+        median = once(lower_weighted_median, price[maps.source], rules.median_share)
+        raw = raw + jnp.where(rules.median_weight > 0, rules.median_weight * median, 0)
     band = rules.clamp * reference
     shown = raw if factor is None else raw * factor
     clamped = jnp.where(
@@ -132,19 +134,13 @@ def seen_late(
 def reference_price(maps: Maps, price: Array) -> Array:
     """Lower weighted median of the other venues' spot prices, `[index, column]`; 0 where none.
 
-    The least price whose cumulative weight reaches half, by pairwise comparison.
-
     Source: MODEL.md section 2.3.
     """
     if not maps.has_reference.any():
         return jnp.zeros((len(maps.has_reference), *price.shape[1:]), price.dtype)
     candidates = once(lambda price: price[maps.reference], price)  # [N, I, column]
     share = jnp.asarray(maps.reference_share, price.dtype)
-    chosen = []
-    for candidate in candidates:
-        weight = total(list(jnp.where(candidates <= candidate, share, 0)))
-        chosen.append(jnp.where(weight >= HALF, candidate, jnp.inf))
-    return jnp.where(maps.has_reference, least(chosen), 0)
+    return jnp.where(maps.has_reference, lower_weighted_median(candidates, share), 0)
 
 
 def mark_price(layout: Layout, index: Array, basis: Array, last: Array) -> Array:

@@ -128,7 +128,8 @@ def _index(names: Names, entry: IndexKey, every: list[Rules]) -> IndexEntry:
     sources = names.own_books(venue, asset)
     if any(rules.index[entry].others > 0 for rules in every):
         sources = sources + elsewhere
-    read = [label for rules in every for label in rules.index[entry].read]
+    weights = [rules.index[entry] for rules in every]
+    read = [label for one in weights for label in (*one.read, *one.median_of)]
     sources = list(dict.fromkeys([*sources, *read]))
     total = sum(names.depths[label] for label in elsewhere)
     return IndexEntry(

@@ -231,6 +231,7 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
     step = config.time.step
     sources = max([1, *(len(entry.sources) for entry in layout.indices)])
     weight = np.zeros((sources, len(layout.indices), len(entries)))
+    median = np.zeros_like(weight)
     rows = {name: np.zeros((len(layout.indices), len(entries))) for name in _ROWS}
     markets = list(names.markets)
     for number, entry in enumerate(entries):
@@ -243,6 +244,7 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
                 own = rule.own.get(pair, 0.0) if place == key.venue else 0.0
                 read = rule.read.get(markets[market], 0.0)
                 weight[slot, row, number] = own + read + rule.others * elsewhere.get(market, 0.0)
+                median[slot, row, number] = rule.median_of.get(markets[market], 0.0)
             for name in _ROWS:
                 rows[name][row, number] = getattr(rule, name)
     basis = [
@@ -266,11 +268,13 @@ def _index(config: Config, names: Names, entries: Sequence[Entry]) -> IndexRules
         if (rows["component_clamp"] < NEVER).any()
         else None,
         delay=rows["delay"] if rows["delay"].any() else None,
+        median_weight=rows["median"] if median.any() else None,
+        median_share=median if median.any() else None,
     )
 
 
 _ROWS = (
-    *("reference", "redemption", "clamp", "component_clamp", "smoothing", "floor"),
+    *("median", "reference", "redemption", "clamp", "component_clamp", "smoothing", "floor"),
     *("move_limit", "delay"),
 )
 

@@ -35,6 +35,10 @@ def starting_index(
                 components = np.clip(components, reference - wide, reference + wide)
         raw = rules.weight[:used, row, policy] @ components
         raw += rules.redemption_weight[row, policy]
+        if rules.median_weight is not None and rules.median_weight[row, policy] > 0:
+            shares = tuple(rules.median_share[:used, row, policy])
+            median = lower_median(prices[list(entry.sources)], shares)
+            raw += rules.median_weight[row, policy] * median
         clamped = raw
         if entry.references:
             raw += rules.reference_weight[row, policy] * reference

@@ -63,16 +63,50 @@ def _index(checker: Checker, rule: IndexTerms, asset: str, venue: str | None, ke
                 ", ".join(f"{place}/{one}" for one in there) or f"venues that trade {asset}",
                 "name a book that exists",
             )
+    _median(checker, rule, asset, key)
     read = sum((rule.from_ or {}).values())
-    shares = (rule.others, rule.equal, rule.reference, rule.redemption)
+    shares = (rule.others, rule.equal, rule.median, rule.reference, rule.redemption)
     rest = read + sum(share or 0.0 for share in shares)
     total = rest + (own or 0.0)
     if total > 1 + 1e-9 or (own is not None and abs(total - 1) > 1e-9):
         checker.refuse(
             key,
             f"weights that sum to {total:.10g}",
-            "weights own + others + equal + from + reference + redemption that sum to 1",
+            "weights own + others + equal + from + median + reference + redemption that sum to 1",
             "change one of them, or leave out own, which then takes the rest",
         )
     if own == 0 and total == 0:  # pragma: no cover - the sum above refuses it
         raise AssertionError
+
+
+def _median(checker: Checker, rule: IndexTerms, asset: str, key: Key) -> None:
+    """Refuse a median of books that are not there; an exchange that lists none has no say."""
+    if rule.median_of is None:
+        return
+    venues = checker.scenario.venues
+    known = [*venues, *(name for venue in venues.values() for name in venue.stands_for)]
+    for name in rule.median_of:
+        exchange, _, pair = name.partition("/")
+        if exchange not in known:
+            checker.refuse(
+                (*key, "median_of", name),
+                f"'{exchange}', which no venue is or stands for",
+                ", ".join(known),
+                f"name a venue, or write stands_for: [{exchange}] at the one that quotes for it",
+            )
+        there = checker.names.own_pairs(checker.names.venue_of(exchange), asset)
+        if (pair or asset) not in there and (pair or exchange in venues):
+            checker.refuse(
+                (*key, "median_of", name),
+                f"'{exchange}' has no spot book of '{pair or asset}' to read",
+                ", ".join(f"{exchange}/{one}" for one in there) or f"venues that trade {asset}",
+                "name a book that exists",
+            )
+    if not checker.names.median_books(asset, rule.median_of):
+        checker.refuse(
+            (*key, "median_of"),
+            f"a median of '{asset}' over venues of which none has a spot book of it",
+            ", ".join(venue for venue in venues if asset in checker.names.own_pairs(venue, asset))
+            or "assets with a spot book",
+            "name a venue that trades it",
+        )

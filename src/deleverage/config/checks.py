@@ -217,11 +217,29 @@ class Checker:
                         "admitted in a policy, which withdraws what the venue accepts",
                         "remove it, or remove the asset from the venue's collateral",
                     )
+            self._exchanges(name, venue.stands_for, (*key, "stands_for"))
             segregated.check_venue(self, name, (*key, "collateral"))
             for asset, rule in venue.index.items():
                 check_index_rule(self, rule, asset, name, (*key, "index", asset))
             for scope in venue.leverage.cap or {}:
                 self.scope(scope, (*key, "leverage", "cap", scope))
+
+    def _exchanges(self, name: str, exchanges: tuple[str, ...], key: Key) -> None:
+        """Refuse an exchange that another venue is, or stands for too."""
+        others = {
+            exchange
+            for venue, spec in self.scenario.venues.items()
+            if venue != name
+            for exchange in (venue, *spec.stands_for)
+        }
+        for exchange in exchanges:
+            if exchange in others or exchanges.count(exchange) > 1:
+                self.refuse(
+                    key,
+                    f"'{exchange}', which another venue is or stands for, or which stands twice",
+                    "each exchange at one venue",
+                    "remove it from one of them",
+                )
 
     def _issuer(self, name: str, lever: IssuerLever, key: Key) -> None:
         self.asset(name, key)

@@ -65,7 +65,7 @@ def cuts(names: Names, setting: Setting, field: str, key: IndexKey) -> bool:
         weights = index_under(names, rule, setting.entry, entry)
         loose = weights.from_books
         if field == "clamp":  # of their sum, and of what a glitch makes of it
-            loose += weights.redemption + shaken
+            loose += weights.redemption + weights.median + shaken
         if loose > 0 and getattr(weights, field) < NEVER:
             return True
     return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from deleverage.config.books import BookSpec, HedgedBook, LoanBook
@@ -159,6 +159,24 @@ class Names:
         """Labels of an asset's USD spot books on the other venues."""
         labels = (f"{other}/{asset}/spot" for other in self.venues if other != venue)
         return [label for label in labels if label in self.markets]
+
+    def venue_of(self, exchange: str) -> str | None:
+        """The venue that an exchange is, or that stands for it; None: there is none."""
+        if exchange in self.venues:
+            return exchange
+        venues = self.config.scenario.venues.items()
+        return next((name for name, spec in venues if exchange in spec.stands_for), None)
+
+    def median_books(self, asset: str, weights: Mapping[str, float]) -> dict[str, float]:
+        """Shares of the spot books, by label, in a median of those named; of those there are."""
+        found: dict[str, float] = {}
+        for key, weight in weights.items():
+            exchange, _, pair = key.partition("/")
+            label = f"{self.venue_of(exchange)}/{pair or asset}/spot"
+            if label in self.markets:
+                found[label] = found.get(label, 0.0) + weight
+        total = sum(found.values())
+        return {label: weight / total for label, weight in found.items()}
 
     def read_book(self, asset: str, key: str) -> str:
         """Label of the spot book that `VENUE` or `VENUE/PAIR` names in an index of an asset."""

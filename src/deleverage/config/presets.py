@@ -104,13 +104,16 @@ def for_asset(key: str, asset: str, given: Any, parts: Sequence[str] = ()) -> An
     return given if own is None else own | given
 
 
-def with_preset(key: str, given: Any, together: Sequence[str] = ()) -> Any:
+def with_preset(
+    key: str, given: Any, together: Sequence[str] = (), beside: Mapping[str, str] | None = None
+) -> Any:
     """Terms with those of their preset below them.
 
     Args:
         key: `index` or `mark`.
         given: What the config says.
         together: Keys of which one that is given replaces all of the preset's.
+        beside: Keys of these, and the one that means nothing without it.
     """
     name = given.get("preset") if isinstance(given, dict) else None
     known = published_rules(key)
@@ -118,7 +121,8 @@ def with_preset(key: str, given: Any, together: Sequence[str] = ()) -> Any:
         return given
     terms = dict(known[name])
     if any(given.get(one) is not None for one in together):
-        terms = {one: value for one, value in terms.items() if one not in together}
+        gone = {*together, *(beside[one] for one in together if one in (beside or {}))}
+        terms = {one: value for one, value in terms.items() if one not in gone}
     return terms | given
 
 

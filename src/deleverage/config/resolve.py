@@ -51,6 +51,8 @@ class IndexWeights:
     own: Mapping[str, float]  # by own pair
     others: float
     read: Mapping[str, float]  # by label of a spot book of any venue
+    median: float
+    median_of: Mapping[str, float]  # shares by label of a spot book of any venue
     reference: float
     redemption: float
     floor: float
@@ -238,14 +240,16 @@ def index_under(
     pairs = names.own_pairs(venue, asset)
     move_limit, delay = rule.move_limit or NEVER, _delay_steps(names, rule, venue, asset)
     if rule.hard_anchor:
-        return IndexWeights({}, 0.0, {}, 0.0, 1.0, 0.0, NEVER, NEVER, 0.0, move_limit, delay)
+        return IndexWeights(
+            {}, 0.0, {}, 0.0, {}, 0.0, 1.0, 0.0, NEVER, NEVER, 0.0, move_limit, delay
+        )
     others, reference = rule.others or 0.0, rule.reference or 0.0
-    redemption = rule.redemption or 0.0
+    redemption, median = rule.redemption or 0.0, rule.median or 0.0
     read = {names.read_book(asset, name): share for name, share in (rule.from_ or {}).items()}
     everywhere = [at for at in (f"{venue}/{asset}/spot", *references) if at in names.markets]
     for label in everywhere if rule.equal else ():
         read[label] = read.get(label, 0.0) + (rule.equal or 0.0) / len(everywhere)
-    rest = 1.0 - others - sum(read.values()) - reference - redemption
+    rest = 1.0 - others - sum(read.values()) - median - reference - redemption
     own = sum(rule.own.values()) if rule.own is not None else rest
     if all(getattr(rule, name) is None for name in WEIGHTS) and references:
         own, reference = 0.0, 1.0  # by default the reference, where there is one
@@ -264,6 +268,8 @@ def index_under(
         own={pair: own * share for pair, share in shares.items()} if own > 1e-12 else {},
         others=others,
         read=read,
+        median=median,
+        median_of=names.median_books(asset, rule.median_of or {}) if median > 0 else {},
         reference=reference,
         redemption=redemption,
         floor=rule.floor or 0.0,

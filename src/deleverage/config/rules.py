@@ -37,7 +37,7 @@ from deleverage.config.quantities import (
     refusal,
 )
 
-WEIGHTS = ("own", "others", "equal", "from_", "reference", "redemption")
+WEIGHTS = ("own", "others", "equal", "from_", "median", "reference", "redemption")
 """Keys of an index whose shares sum to 1."""
 
 PRODUCTS = ("futures", "loans")
@@ -68,6 +68,12 @@ class Mark(MarkChange):
         return with_preset("mark", given)
 
 
+def _any_book(weights: dict[str, float]) -> dict[str, float]:
+    if not weights:
+        raise conflict("no book came", "weights by VENUE or VENUE/PAIR", "name the median's books")
+    return weights
+
+
 class IndexTerms(Model):
     """How an index price is formed. Where `own` is missing it takes what the others leave."""
 
@@ -77,6 +83,8 @@ class IndexTerms(Model):
     others: Share | None = None  # of the other venues' USD books, by depth
     equal: Share | None = None  # of all USD books, the venue's too, by equal parts
     from_: dict[str, Share] | None = Field(None, alias="from")  # books read, VENUE or VENUE/PAIR
+    median: PositiveShare | None = None  # of the median of the books that `median_of` weighs
+    median_of: Annotated[dict[str, Positive], AfterValidator(_any_book)] | None = None
     reference: Share | None = None
     redemption: Share | None = None
     floor: Share | None = None  # of the redemption price
@@ -90,7 +98,8 @@ class IndexTerms(Model):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, given: Any) -> Any:
-        return with_preset("index", given, [name.rstrip("_") for name in WEIGHTS])
+        together = [name.rstrip("_") for name in WEIGHTS]
+        return with_preset("index", given, together, {"median": "median_of"})
 
     @model_validator(mode="after")
     def _one_way(self) -> IndexTerms:
@@ -101,6 +110,12 @@ class IndexTerms(Model):
                 f"hard_anchor with {', '.join(sorted(others))}",
                 "hard_anchor alone",
                 "remove one of the two",
+            )
+        if (self.median is None) != (self.median_of is None):
+            raise conflict(
+                "one of median and median_of without the other",
+                "the median's share of the index, and the weights of the books in it",
+                "write {median: 100%, median_of: {VENUE: 3, VENUE: 2}}",
             )
         return self
 

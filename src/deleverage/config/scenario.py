@@ -72,6 +72,7 @@ Asset = Annotated[Numeraire | Risk | Pegged, Field(discriminator="kind")]
 class Venue(Model):
     """A venue and the rules that were in force there."""
 
+    stands_for: tuple[str, ...] = ()  # exchanges: in published weights their say is the venue's
     mark: Mark = Mark()
     index: IndexTable = Field(default_factory=dict)
     collateral: dict[str, CollateralRule] = Field(

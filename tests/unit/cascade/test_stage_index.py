@@ -9,8 +9,10 @@ from worlds import RANDOM_LAYOUT
 
 from deleverage.cascade.index import mark_price, publish, reference_price
 from deleverage.cascade.maps import maps_of
+from deleverage.cascade.median import lower_weighted_median
 
-LATER = ("move_limit", "delay", "component_clamp")  # leaves that are None where they are off
+LATER = ("move_limit", "delay", "component_clamp", "median_weight", "median_share")
+"""Leaves that are None where they are off."""
 BTC, USDE = 0, 1  # index entries of the exchange
 
 
@@ -34,13 +36,37 @@ def test_of_two_halves_the_lower_price_counts_and_a_lone_venue_has_none():
     assert reference[5, 0, 0] == 0
 
 
+@pytest.mark.parametrize(
+    ("prices", "weights", "median"),
+    [
+        # 3, 2, 2, 1, 1, 1, 1 as published: half of 11 is reached with the third of the books
+        ((0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5), (3, 2, 2, 1, 1, 1, 1), 1.1),
+        ((1.5, 1.0, 1.1, 1.2, 1.3, 1.4, 0.9), (3, 2, 2, 1, 1, 1, 1), 1.2),
+        ((0.5, 0.9, 1.0), (3, 2, 1), 0.5),  # of two halves the lower
+        ((0.9, 1.0), (1, 2), 1.0),
+        ((0.1, 0.9, 1.0), (0, 2, 1), 0.9),  # without a weight a book has no say
+        ((1.0, 1.0, 0.7), (1, 1, 3), 0.7),
+        ((0.8, 0.8, 0.9), (1, 1, 1), 0.8),
+    ],
+)
+def test_a_weighted_median(prices, weights, median):
+    share = np.array(weights)[:, None, None, None] / sum(weights)
+    found = lower_weighted_median(jnp.asarray(prices)[:, None, None, None], jnp.asarray(share))
+    assert found.ravel() == pytest.approx([median])
+
+
 def published(case, column, first=False, own=0.65, t=1, state=None, **rules):
     """Own USDe price against 1 elsewhere; the EMA stands at 1."""
     extra = {name: rules.pop(name) for name in LATER if name in rules}
     world = case(**{f"index__{name}": value for name, value in rules.items()})
     for name, value in extra.items():
         index = dataclasses.replace(
-            world.policy.index, **{name: jnp.full_like(world.policy.index.floor, value)}
+            world.policy.index,
+            **{
+                name: value
+                if isinstance(value, jnp.ndarray)
+                else jnp.full_like(world.policy.index.floor, value)
+            },
         )
         world.policy = dataclasses.replace(world.policy, index=index)
     world.state = dataclasses.replace(
@@ -96,6 +122,33 @@ def test_a_book_counts_only_near_the_median(case, column, own, band, expected):
     rules = {"weight": weights(0.25, 0.75), "component_clamp": band}
     found = published(case, column, own=own, **rules)
     assert found.index_price[USDE, 0, 0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("share", "weight", "band", "expected"),
+    [
+        ((1.0, 0.0), 1.0, 1e30, 0.65),
+        ((0.5, 0.5), 1.0, 1e30, 0.65),  # of two halves the lower
+        ((0.4, 0.6), 1.0, 1e30, 1.0),
+        ((0.6, 0.4), 0.3, 1e30, 0.7 * 1.0 + 0.3 * 0.65),
+        ((0.6, 0.4), 0.3, 0.03, 0.7 * 1.0 + 0.3 * 0.65),  # what it reads is not clamped
+        ((0.0, 0.0), 0.0, 1e30, 1.0),  # an index without a median
+    ],
+)
+def test_a_weighted_median_in_an_index(case, column, share, weight, band, expected):
+    shares = np.zeros((2, 2, 1, 1))
+    shares[:, USDE, 0, 0] = share
+    world = {"weight": weights(0.0, 1.0 - weight), "component_clamp": band}
+    found = published(
+        case,
+        column,
+        **world,
+        median_weight=jnp.array([0.0, weight])[:, None, None],
+        median_share=jnp.asarray(shares),
+    )
+    assert found.index_price[USDE, 0, 0] == pytest.approx(expected, rel=1e-6)
+    # without a median: its own book, within the band around 0.9
+    assert found.index_price[BTC, 0, 0] == pytest.approx(max(0.8, 0.9 * (1 - band)))
 
 
 def test_an_average_starts_at_the_first_raw_index(case, column):

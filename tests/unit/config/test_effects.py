@@ -50,6 +50,14 @@ LEVERS = {
     "index.others": ("{USDe: {others: 10%}}", "{USDe: {others: 20%}}"),
     "index.equal": ("{USDe: {equal: 10%}}", "{USDe: {equal: 20%}}"),
     "index.from": ("{USDe: {from: {others: 10%}}}", "{USDe: {from: {others: 20%}}}"),
+    "index.median": (
+        "{USDe: {median: 10%, median_of: {exchange: 1}}}",
+        "{USDe: {median: 20%, median_of: {exchange: 1}}}",
+    ),
+    "index.median_of": (
+        "{USDe: {median: 10%, median_of: {exchange: 3, others: 2}}}",
+        "{USDe: {median: 10%, median_of: {exchange: 2, others: 3}}}",
+    ),
     "index.reference": ("{USDe: {reference: 10%}}", "{USDe: {reference: 20%}}"),
     "index.redemption": ("{USDe: {redemption: 10%}}", "{USDe: {redemption: 20%}}"),
     "index.floor": ("{USDe: {floor: 90%}}", "{USDe: {floor: 95%}}"),

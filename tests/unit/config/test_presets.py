@@ -19,7 +19,8 @@ SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
 def test_every_index_rule_is_complete(name):
     rule = IndexRule(preset=name)
     shares = [sum((rule.own or {}).values()), *map(share_of(rule), ("others", "equal"))]
-    shares += [*map(share_of(rule), ("reference", "redemption")), float(rule.hard_anchor)]
+    shares += map(share_of(rule), ("median", "reference", "redemption"))
+    shares += [float(rule.hard_anchor)]
     assert sum(shares) == pytest.approx(1)
     assert IndexRule(**rule.model_dump(mode="json", exclude_none=True)) == rule
 
@@ -91,6 +92,42 @@ def test_what_stands_beside_it_goes_over_that_too_and_it_holds_for_a_product():
     assert (rule.component_clamp, rule.futures.component_clamp) == (None, 0.01)
 
 
+STANDING = (
+    "scenario.venues.exchange.stands_for=[Binance]",
+    "scenario.venues.others.stands_for=[OKX, Bybit, Kraken, KuCoin, Gate, MEXC]",
+)
+ORACLE = "policies.x={index: {USDe: {preset: hyperliquid_oracle}}}"
+
+
+def test_published_weights_go_to_the_venues_that_stand_for_exchanges():
+    built = build(load_config(SMOKE, [*STANDING, ORACLE]))
+    entry, rules = built.labels["index"].index("exchange/USDe"), built.policy.index
+    books = [built.labels["market"][m] for m in built.world.layout.indices[entry].sources]
+    shares = dict(zip(books, rules.median_share[:, entry, 3], strict=True))
+    assert shares == pytest.approx(
+        {"exchange/USDe/spot": 3 / 11, "others/USDe/spot": 8 / 11}
+    )
+    assert rules.median_weight[entry].tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert not rules.weight[:, entry, 3].any()
+    assert build(load_config(SMOKE)).policy.index.median_weight is None
+
+
+def test_an_exchange_whose_venue_has_no_such_book_has_no_say():
+    elsewhere = [
+        "scenario.venues.others.stands_for=[OKX, Bybit, KuCoin, Gate, MEXC]",
+        "scenario.venues.empty={stands_for: [Kraken]}",
+    ]
+    built = build(load_config(SMOKE, [STANDING[0], *elsewhere, ORACLE]))
+    entry, rules = built.labels["index"].index("exchange/USDe"), built.policy.index
+    assert rules.median_share[:, entry, 3].tolist() == pytest.approx([3 / 10, 7 / 10])
+
+
+def test_weights_beside_a_preset_take_its_median_away():
+    assert IndexRule(preset="hyperliquid_oracle", own="100%").median_of is None
+    rule = IndexRule(preset="hyperliquid_oracle", median_of={"exchange": 3, "others": 2})
+    assert (rule.median, rule.median_of) == (1.0, {"exchange": 3.0, "others": 2.0})
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -109,6 +146,39 @@ def test_what_stands_beside_it_goes_over_that_too_and_it_holds_for_a_product():
         (
             "policies.x={index: {USDe: {preset: binance_lst_since_2025_10, floor: 97%}}}",
             "hard_anchor with floor",
+        ),
+        (
+            ORACLE,
+            "median_of.Binance: 'Binance', which no venue is or stands for; .*exchange, others; "
+            ".*stands_for: .Binance. at the one",
+        ),
+        (
+            "policies.x={index: {USDe: {median: 50%}}}",
+            "one of median and median_of without the other",
+        ),
+        (
+            "policies.x={index: {USDe: {median: 50%, median_of: {}}}}",
+            "no book came; allowed is weights by VENUE",
+        ),
+        (
+            "policies.x={index: {USDe: {median: 50%, median_of: {exchange/USDe-BTC: 1}}}}",
+            "'exchange' has no spot book of 'USDe-BTC' to read; .*exchange/USDe",
+        ),
+        (
+            "policies.x={index: {USDe: {median: 50%, median_of: {exchange: 0}}}}",
+            "0 came",
+        ),
+        (
+            "policies.x={index: {USDe: {own: 60%, median: 50%, median_of: {others: 1}}}}",
+            "weights that sum to 1.1; .*from . median . reference",
+        ),
+        (
+            "scenario.venues.exchange.stands_for=[others]",
+            "'others', which another venue is or stands for",
+        ),
+        (
+            "scenario.venues.exchange.stands_for=[Binance, Binance]",
+            "'Binance', which another venue is or stands for, or which stands twice",
         ),
     ],
 )
