@@ -189,7 +189,11 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def lay_over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """An override laid over a scenario: null takes a key out, another `kind` replaces the whole."""
+    """An override laid over a scenario: null takes a key out.
+
+    Another `kind` or `preset` replaces the whole: what the scenario's preset wrote, or stood for,
+    is not the other's.
+    """
     merged = dict(base)
     for name, value in over.items():
         old = merged.get(name)
@@ -203,7 +207,7 @@ def lay_over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return "kind" not in new or new["kind"] == old.get("kind")
+    return all(new[word] == old.get(word) for word in ("kind", "preset") if word in new)
 
 
 def override(source: Source, text: str) -> None:

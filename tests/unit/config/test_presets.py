@@ -92,6 +92,18 @@ def test_what_stands_beside_it_goes_over_that_too_and_it_holds_for_a_product():
     assert (rule.component_clamp, rule.futures.component_clamp) == (None, 0.01)
 
 
+def test_another_preset_in_an_override_replaces_what_the_first_one_wrote():
+    mark = "scenario.venues.exchange.mark={preset: binance_since_2025_09_18}"
+    change = "policies.x.scenario.venues.exchange.mark"
+
+    def mark_under(text):
+        return load_config(SMOKE, [mark, text]).under("x").scenario.venues["exchange"].mark
+
+    assert mark_under(f"{change}={{preset: hyperliquid}}").basis_half_life * 60 == 104
+    beside = mark_under(f"{change}={{basis_half_life: 1m}}")
+    assert (beside.preset, beside.basis_half_life) == ("binance_since_2025_09_18", 1.0)
+
+
 STANDING = (
     "scenario.venues.exchange.stands_for=[Binance]",
     "scenario.venues.others.stands_for=[OKX, Bybit, Kraken, KuCoin, Gate, MEXC]",
