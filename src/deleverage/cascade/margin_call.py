@@ -199,6 +199,9 @@ def _call_stretch(
     book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
     facts = book.facts
     margin = assess(book.margin, book.start, mine, marked_prices(facts, published))
+    if drive.feedback:  # read by the marks and by the gap
+        equity, maintenance = once(partial(_margins, stretch, rules, published), accounts)
+        margin = margin._replace(equity=equity, maintenance_margin=maintenance)
     always = mine.taken_over | facts.targeting if facts.targeting.any() else mine.taken_over
     is_due = margin.is_short_of_margin | (always & has_positions(mine))
     gate = to_slot(gate_open, facts.venue)
@@ -216,6 +219,15 @@ def _call_stretch(
     masks = Masks(is_due, fails_baseline, sells, acts)
     gap = least_margin_gap(margin, book.margin, book.start, mine.taken_over)
     return marked(masks) if drive.one_by_one else masks, margin, gap
+
+
+def _margins(
+    stretch: Stretch, rules: BookRules, published: Published, accounts: Accounts
+) -> tuple[Array, Array]:
+    """Equity and maintenance margin of a stretch of books."""
+    book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
+    margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
+    return margin.equity, margin.maintenance_margin
 
 
 def _watch(

@@ -87,16 +87,20 @@ def to_slot(rows: Array, place: np.ndarray | Array) -> Array:
         rows: One row a market, index entry or venue.
         place: Which row, `[book, 1, 1, 1]`, static, or traced for a single book.
     """
-    if isinstance(place, np.ndarray):
-        # in memory: read as it is chosen, every number would be looked up on its own
-        return once(lambda rows: jnp.expand_dims(rows[place[:, 0, 0, 0]], BUCKET_AXIS), rows)
-    (here,) = place.ravel()
-    return jax.lax.dynamic_index_in_dim(rows, here)[:, None]
+    return to_slots(rows, [place])[0]
 
 
 def to_slots(rows: Array, places: Sequence[np.ndarray | Array]) -> list[Array]:
     """`to_slot` for each slot."""
-    return [to_slot(rows, place) for place in places]
+    if not all(isinstance(place, np.ndarray) for place in places):
+        picked = (jax.lax.dynamic_index_in_dim(rows, *place.ravel()) for place in places)
+        return [row[:, None] for row in picked]
+
+    def chosen(rows: Array) -> list[Array]:
+        return [jnp.expand_dims(rows[place[:, 0, 0, 0]], BUCKET_AXIS) for place in places]
+
+    # in memory: read as it is chosen, every number would be looked up on its own
+    return once(chosen, rows) if places else []
 
 
 def add_cohorts(rows: Array, place: np.ndarray | Array, cohorts: Array) -> Array:
