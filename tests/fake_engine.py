@@ -92,6 +92,11 @@ class FakeSimulator:
     def fingerprint(self) -> dict[str, Any]:
         return {"backend": self.config.backend, "tile": self.tile_paths}
 
+    def with_tile(self, paths: int) -> FakeSimulator:
+        other = FakeSimulator(self.config, self.labels)
+        other.tile_paths = paths
+        return other
+
     def simulate(self, policies: range, paths: range) -> dict[str, np.ndarray]:
         self._go_wrong(paths)
         time.sleep(self.config.seconds)

@@ -21,12 +21,15 @@ import numpy as np
 from agreement import MOST_APART, compare
 from machine import NO_COMPILER, compiler, cores, described
 from pool import Pool
-from rows import Rows
+from rows import ENGINES, Rows
 from table import table
 
 ROOT = Path(__file__).parents[2]
 CORE, DAY = ROOT / "configs/bench/core.yaml", ROOT / "configs/oct10.yaml"
 REPEATS = 5
+FEW = 4
+"""Policies under which more and more paths are run: with 16, a million take forty minutes."""
+
 STEPS = 240
 """Of both configs; XLA counts the body of a loop over them once."""
 
@@ -40,7 +43,7 @@ def main() -> None:
 
     started = time.perf_counter()
     programs = {name: (name, str(CORE)) for name in ("engine", "numpy", "numba", "c")}
-    programs["oct10"] = ("engine", str(DAY))
+    programs |= {"sole": ("sole", str(CORE)), "oct10": ("engine", str(DAY))}
     if compiler() is None:
         print(NO_COMPILER)
         del programs["c"]
@@ -88,12 +91,13 @@ def rows_of(pool: Pool, quick: bool) -> list[dict[str, Any]]:
     work = {name: cohort_steps(DAY if name == "oct10" else CORE) for name in pool.workers}
     made, names = Rows(pool, work, patience=4 if quick else 12), list(pool.workers)
     seconds = 1.0 if quick else 5.0
-    rows = made.interleaved(names, 16, seconds, REPEATS)
-    some = [name for name in names if name in ("engine", "c")] if quick else names[:-1]
-    for policies in (1, 64):
-        rows += made.interleaved(some, policies, seconds, 2 if quick else REPEATS)
+    rows = made.interleaved([name for name in names if name != "sole"], 16, seconds, REPEATS)
+    others = [name for name in names if name not in ENGINES and (name == "c" or not quick)]
+    for policies, engine in ((1, "sole"), (64, "engine")):
+        repeats = 2 if quick else REPEATS
+        rows += made.interleaved([engine, *others], policies, seconds, repeats)
     for paths in (1_000, 2_000) if quick else (1_000, 10_000, 100_000, 1_000_000):
-        rows.append(made.of_paths("engine", 16, paths))
+        rows.append(made.of_paths("engine", FEW, paths))
     return rows
 
 
@@ -125,6 +129,9 @@ def agreements(pool: Pool, scratch: Path, quick: bool) -> list[dict[str, Any]]:
             for name in outcomes
             if name != other
         ]
+    first, file = {name: rows[:1] for name, rows in outcomes[many].items()}, scratch / "sole.npz"
+    pool.workers["sole"][0].ask({"policies": 1, "first": 0, "paths": paths, "save": str(file)})
+    found.append({"program": "sole", "with": many, **compare(dict(np.load(file)), first)})
     return found
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,6 +87,30 @@ class Engine:
     def cost(self) -> dict[str, float]:
         """What XLA counts in the program of a tile; see `Simulator.cost`."""
         return self._simulator.cost()
+
+
+class SoleEngine(Engine):
+    """The engine as it runs a config of one policy, here the first."""
+
+    def __init__(self, built: Any) -> None:
+        import jax
+
+        from deleverage.engine.block import block_paths
+        from deleverage.engine.simulator import LANES, Group
+
+        world, policy, members, own = built.groups[0]
+        rules, worlds = jax.tree.map(lambda leaf: np.asarray(leaf)[..., :1], (policy, own))
+        groups = [Group(world, rules, members[:1], worlds)]
+        super().__init__(
+            SimpleNamespace(
+                groups=groups,
+                timeline=built.timeline,
+                seed=built.seed,
+                dtype=built.dtype,
+                driver=built.driver,
+                tile_paths=block_paths(groups, LANES, built.dtype),
+            )
+        )
 
 
 class _Fed:
@@ -185,7 +210,13 @@ class C(_Fed):
         return self._program.simulate(policies, self._drawn)
 
 
-PROGRAMS: dict[str, type] = {"engine": Engine, "numpy": NumPy, "numba": Numba, "c": C}
+PROGRAMS: dict[str, type] = {
+    "engine": Engine,
+    "sole": SoleEngine,
+    "numpy": NumPy,
+    "numba": Numba,
+    "c": C,
+}
 
 
 def prepared(name: str, config: str, started: float) -> tuple[Any, dict[str, float]]:

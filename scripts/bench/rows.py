@@ -7,8 +7,11 @@ from typing import Any
 
 from pool import Pool
 
-LEAST = {"engine": 128, "numpy": 128, "numba": 1, "c": 32, "oct10": 128}
+LEAST = {"engine": 128, "sole": 512, "numpy": 128, "numba": 1, "c": 32, "oct10": 128}
 """Paths that a core runs at least: a tile of the engine, a block of NumPy."""
+
+ENGINES = ("engine", "sole", "oct10")
+"""Programs that are the engine: of 64 policies, of one alone, and on the day."""
 
 
 class Rows:
@@ -59,7 +62,7 @@ class Rows:
         seconds = [run["seconds"] for run in runs]
         rate = policies * paths / statistics.median(seconds)
         return {
-            "program": "engine" if name == "oct10" else name,
+            "program": "engine" if name in ENGINES else name,
             "config": "oct10" if name == "oct10" else "bench-core",
             "policies": policies,
             "paths": paths,

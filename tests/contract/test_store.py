@@ -165,6 +165,15 @@ def test_appended_policies_continue_a_run(tmp_path):
     assert chunks(grown.path) == chunks(expected.path)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_keeps_its_tile_when_more_policies_would_choose_another(tmp_path, workers):
+    go(few(tile_paths=32, policies={"baseline": 0}), tmp_path)
+    opened = go(few(tile_paths=8), tmp_path, workers=workers)
+    assert opened.plan.tile_paths == opened.plan.fingerprint["tile"] == 32
+    assert opened.plan.policies == ["baseline", "floor"]
+    assert verify(opened.path).ok
+
+
 def test_a_partial_policy_block_is_done_again(tmp_path):
     go(few(), tmp_path)
     policies = {"baseline": 0, "floor": 1, "more": 2}

@@ -18,7 +18,7 @@ from deleverage.config.parts import baseline_response, holders, parts_of, resolv
 from deleverage.config.scenario import Scenario
 from deleverage.config.timeline import build_timeline
 from deleverage.engine import LANES
-from deleverage.engine.block import block_paths
+from deleverage.engine.block import LEAST_PATHS, block_paths
 from deleverage.engine.timeline import Timeline
 from deleverage.policy import Policy
 from deleverage.world import Layout, World
@@ -73,8 +73,14 @@ class Built:
     @property
     def tile_paths(self) -> int:
         """Paths of a compiled tile."""
-        given = self.config.engine.tile_paths
-        return block_paths(self.groups, LANES, self.dtype) if given is None else given
+        given, unit = self.config.engine.tile_paths, self.config.engine.unit_paths
+        if given is not None:
+            return given
+        tile = block_paths(self.groups, LANES, self.dtype)
+        # a unit that was asked for and holds no large tile gets smaller ones
+        while unit is not None and unit % tile and tile > LEAST_PATHS:
+            tile //= 2
+        return tile
 
 
 def build(config: Config) -> Built:

@@ -87,7 +87,7 @@ class Results(Model):
 class Engine(Model):
     """Sizes of the compiled program and of a unit of the sweep."""
 
-    tile_paths: Paths | None = None  # None: 128 on a CPU, else what the device's memory holds
+    tile_paths: Paths | None = None  # None: 128 to 512 on a CPU, else what the memory holds
     unit_paths: Paths | None = None
     driver: Literal["auto", "scan", "fused"] = "auto"  # auto: scan, until a GPU has been measured
 

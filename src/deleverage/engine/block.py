@@ -14,14 +14,14 @@ from deleverage.cascade.maps import maps_of
 from deleverage.cascade.outcome import empty_tally
 from deleverage.cascade.start import initial_state
 from deleverage.cascade.worklist import Drive
+from deleverage.engine.lanes import tile_of
 from deleverage.policy import Policy
 from deleverage.shocks.draws import draw
 from deleverage.shocks.exogenous import exogenous
 from deleverage.world import World
 
-CACHE_PATHS = 128
-"""Of a CPU: with the lanes that run at once (`lanes.LANES_AT_ONCE`) most of it stays in the
-cache, and loops over paths are long enough for wide registers."""
+LEAST_PATHS = 128
+"""Of a device with memory of its own: fewer leave it idle."""
 
 MOST_PATHS = 2**15
 """Half a million columns: more threads than any device runs at once."""
@@ -36,17 +36,17 @@ SERIES_COPIES, STATE_COPIES = 3, 4
 def block_paths(groups: Sequence[Any], lanes: int, dtype: Any) -> int:
     """Paths of a tile on this process's device, a power of two, the same for every program.
 
+    On a CPU what a core's cache holds, see `lanes`; else what the memory holds.
+
     Args:
         groups: `simulator.Group`s, or tuples of the same order; leaves NumPy.
         lanes: Lanes of a tile.
         dtype: Float type of the kernel.
     """
     device = jax.local_devices()[0]
-    if device.platform == "cpu":
-        return CACHE_PATHS
-    limit = (device.memory_stats() or {}).get("bytes_limit")
+    limit = None if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit")
     if limit is None:
-        return CACHE_PATHS
+        return tile_of(max(len(members) for _, _, members, _ in groups))
     most = max(path_bytes(world, policy, lanes, dtype, own) for world, policy, _, own in groups)
     return paths_within(int(limit), most)
 
@@ -54,7 +54,7 @@ def block_paths(groups: Sequence[Any], lanes: int, dtype: Any) -> int:
 def paths_within(memory: int, bytes_per_path: float) -> int:
     """The largest power of two of paths that a memory holds, within what is of use."""
     fitting = int(memory * MEMORY_SHARE / bytes_per_path)
-    return min(max(2 ** (max(fitting, 1).bit_length() - 1), CACHE_PATHS), MOST_PATHS)
+    return min(max(2 ** (max(fitting, 1).bit_length() - 1), LEAST_PATHS), MOST_PATHS)
 
 
 def path_bytes(
@@ -71,7 +71,7 @@ def path_bytes(
         dtype: Float type of the kernel.
         own: Where lanes have worlds of their own, and so series.
     """
-    layout, some = world.layout, CACHE_PATHS
+    layout, some = world.layout, LEAST_PATHS
     with jax.enable_x64(np.dtype(dtype) == np.float64):
         draws = jax.eval_shape(lambda: draw(world, 0, 0, some, dtype))
         series = jax.eval_shape(lambda given: exogenous(world, given, dtype)[0], draws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import gcd
 
 import jax
 import jax.numpy as jnp
@@ -12,23 +13,40 @@ from jax.extend.core import jaxpr_as_fun
 from deleverage.policy import Policy
 from deleverage.state import Inputs
 
-LANES_AT_ONCE = 4
+MOST_AT_ONCE = 4
 """On a CPU: few, so that a stage's arrays stay in the cache, and cohorts are visited for few
-columns that have no work there; `block.CACHE_PATHS` makes up for it in the registers."""
+columns that have no work there."""
+
+COLUMNS_AT_ONCE = 512
+"""Lanes of a batch times paths: enough that loops over them fill wide registers."""
 
 Found = tuple[dict[str, Array], dict[str, Array], dict[str, Array]]
 """Outcomes `[..., lane, path]`, one column's record, histograms `[time, row, lane, bin]`."""
 
 
-def lanes_at_once(lanes: int, one_by_one: bool) -> int:
+def lanes_at_once(lanes: int, paths: int, one_by_one: bool) -> int:
     """Lanes of a batch: all of them, unless cohorts are visited one by one.
 
     Args:
         lanes: Of the tile.
+        paths: Of the tile; `tile_of` says how many there should be.
         one_by_one: Whether they are.
     """
-    batched = one_by_one and lanes % LANES_AT_ONCE == 0
-    return LANES_AT_ONCE if batched else lanes
+    if not one_by_one:
+        return lanes
+    return gcd(lanes, min(max(COLUMNS_AT_ONCE // paths, 1), MOST_AT_ONCE))
+
+
+def tile_of(policies: int) -> int:
+    """Paths of a tile whose batches have no lane without a policy: 128, of few policies more.
+
+    A program of 1 policy is so three times as fast as one of 4 lanes, and no slower with more.
+
+    Args:
+        policies: That share a program.
+    """
+    lanes = min(1 << (policies - 1).bit_length(), MOST_AT_ONCE)
+    return COLUMNS_AT_ONCE // lanes
 
 
 def run_lanes(

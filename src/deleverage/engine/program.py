@@ -106,7 +106,7 @@ def simulate_tile(
         driver=driver,
     )
     lanes = policy.reporting.due_at_start.shape[-1]
-    at_once = lanes_at_once(lanes, one_by_one and driver == "scan")
+    at_once = lanes_at_once(lanes, paths, one_by_one and driver == "scan")
     if at_once < lanes:
         wanted = jnp.asarray(lanes if used is None else used)
         found = run_lanes(run, policy, inputs, watched, at_once, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
@@ -90,6 +91,16 @@ class Simulator:
             for group in self._groups:
                 arguments = self._arguments(group, list(group.members)[:1], Tile(0))
                 self._program(group, arguments)
+
+    def with_tile(self, paths: int) -> Simulator:
+        """The same with another tile, whose programs are its own.
+
+        Args:
+            paths: Of a tile.
+        """
+        other = copy(self)
+        other.tile_paths, other._programs = paths, {}
+        return other
 
     def simulate(
         self, policies: range, paths: range, lineage: Lineage | None = None
@@ -182,7 +193,7 @@ class Simulator:
         counts both sides of each branch, of which one is run.
         """
         group = self._groups[0]
-        lanes = lanes_at_once(LANES, visits_cohorts() and self.driver == "scan")
+        lanes = lanes_at_once(LANES, self.tile_paths, visits_cohorts() and self.driver == "scan")
         with jax.enable_x64(self._dtype == "float64"):
             program = self._program(group, self._arguments(group, list(group.members)[:1], Tile(0)))
         counted, memory = program.cost_analysis(), program.memory_analysis()

@@ -32,9 +32,12 @@ def with_levels(plan: Plan, prepared: Prepared) -> Plan:
 
 
 def simulator_of(plan: Plan, prepared: Prepared) -> Simulator:
-    """The simulator of a plan's paths: the engine's, or one that splits them."""
+    """The simulator of a plan's paths: the engine's, or one that splits them.
+
+    Its tile is the plan's: how many policies there are chooses one, and a run may have grown.
+    """
     if plan.sampling != "splitting":
-        return prepared.simulator
+        return _engine(plan, prepared)
     from deleverage.sweep.splitting import Level, Splitting
 
     levels = map(Level, plan.splitting["thresholds"], plan.splitting["spreads"])
@@ -47,4 +50,11 @@ def populations(plan: Plan, prepared: Prepared) -> Populations:
 
     config = prepared.config
     response = response_of(config, prepared.built.labels)
-    return Populations(prepared.simulator, config.sampling, response, plan.seed)
+    return Populations(_engine(plan, prepared), config.sampling, response, plan.seed)
+
+
+def _engine(plan: Plan, prepared: Prepared) -> Simulator:
+    simulator = prepared.simulator
+    if simulator.tile_paths == plan.tile_paths:
+        return simulator
+    return simulator.with_tile(plan.tile_paths)

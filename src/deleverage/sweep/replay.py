@@ -143,7 +143,8 @@ class Replayer:
     def __init__(self, run: Run) -> None:
         """Build the run's config again."""
         prepared = engine(run.path / CONFIG_FILE)
-        here = prepared.simulator.fingerprint()
+        self._simulator: Any = simulator_of(run.plan, prepared)
+        here = self._simulator.fingerprint()
         if here != run.plan.fingerprint:
             differs = [name for name in here if here[name] != run.plan.fingerprint.get(name)]
             raise RunError(
@@ -152,7 +153,6 @@ class Replayer:
                 "path would come out the same; replay it where it was made, or run it again."
             )
         self._run, self._built = run, prepared.built
-        self._simulator: Any = simulator_of(run.plan, prepared)
 
     def replay(self, policy: str, path: int) -> xr.Dataset:
         """All steps of a path under a policy.

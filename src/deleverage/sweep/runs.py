@@ -6,6 +6,7 @@ import os
 import re
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from deleverage.results.plan import PLAN_FILE, STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, create_run, metadata_checksums, write_template
 from deleverage.sweep.adaptive import forget_partial, go_on
 from deleverage.sweep.execute import RETRIES, execute, log_event
-from deleverage.sweep.levels import with_levels
+from deleverage.sweep.levels import simulator_of, with_levels
 from deleverage.sweep.plan import continue_plan, grows, plan_run
 from deleverage.sweep.pool import DEADLINE_SECONDS, WorkerProcess, early_worker
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, resolve
@@ -137,7 +138,10 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
             f"the run directory {run_dir} cannot be written; make it writable or name another "
             "folder with `--out`."
         )
-    _continue(run_dir, load_plan(run_dir), plan, prepared, text)
+    old = load_plan(run_dir)
+    # the tile is the old one's, however many policies there are now
+    plan = replace(plan, fingerprint=simulator_of(old, prepared).fingerprint())
+    _continue(run_dir, old, plan, prepared, text)
     return run_dir
 
 

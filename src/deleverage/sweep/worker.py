@@ -30,6 +30,10 @@ class Simulator(Protocol):
         """What fixes the bytes: backend, device kind, versions, instruction set, tile."""
         ...
 
+    def with_tile(self, paths: int) -> Simulator:
+        """The same with another tile."""
+        ...
+
     def simulate(self, policies: range, paths: range) -> Mapping[str, Any]:
         """Outcomes of a block by variable, with the dims of the schema; threads may share it."""
         ...
@@ -88,7 +92,7 @@ class UnitRunner:
         self.run_dir = run_dir
         self._simulator = simulator_of(self.plan, prepared)
         here = self._simulator.fingerprint()
-        if here != self.plan.fingerprint or self._simulator.tile_paths != self.plan.tile_paths:
+        if here != self.plan.fingerprint:
             raise RunError(
                 f"{run_dir} was planned for {self.plan.fingerprint}, this worker is {here}; "
                 "continue the run where it was begun."

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deleverage.engine.lanes import run_lanes
+from deleverage.engine.lanes import lanes_at_once, run_lanes, tile_of
 
 LANES, PATHS, STEPS, AT_ONCE = 8, 5, 3, 4
 
@@ -68,3 +68,16 @@ def test_a_batch_that_nobody_wants_is_left_out():
         assert np.all(outcomes["last"][done:] == 0)
         assert np.all(outcomes["both"][:, done:] == 0)
         np.testing.assert_array_equal(record["steps"], whole[1]["steps"])
+
+
+@pytest.mark.parametrize(
+    ("policies", "paths", "lanes"), [(1, 512, 1), (2, 256, 2), (3, 128, 4), (99, 128, 4)]
+)
+def test_a_batch_has_as_many_columns_however_few_policies_there_are(policies, paths, lanes):
+    assert tile_of(policies) == paths
+    assert lanes_at_once(16, paths, one_by_one=True) == lanes
+
+
+def test_all_lanes_at_once_where_cohorts_are_not_visited():
+    assert lanes_at_once(16, 128, one_by_one=False) == 16
+    assert lanes_at_once(6, 8, one_by_one=True) == 2
