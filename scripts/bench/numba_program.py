@@ -243,6 +243,7 @@ def outcomes_of(maps: Maps, rules: Rules, series: Series, feedback: float) -> Ou
         sums.collateral_sold,
         losses[0],
         losses[1],
+        np.zeros(rules.fund.shape[0]),
         0.0,
         np.zeros(rules.fund.shape[0]),
         np.zeros(rules.fund.shape[0]),
@@ -250,6 +251,7 @@ def outcomes_of(maps: Maps, rules: Rules, series: Series, feedback: float) -> Ou
         losses[3],
         losses[4],
         losses[5],
+        np.zeros(rules.fund.shape[0]),
         losses[6],
         losses[7],
         sums.equity_lost,
@@ -289,6 +291,7 @@ LEFT_OUT = {
     *("outage_start", "outage_length", "halted_minutes"),  # given from outside in default kinds
     *("vault_paid", "vault_taken", "vault_loss"),  # nothing, in them
     *("least_backing", "units_redeemed"),  # of issuers, of which they know nothing
+    *("insurance_drawn_by_venue", "adl_notional_by_venue"),  # they keep the sums
 }
 """Outcomes that the programs do not compute."""
 
