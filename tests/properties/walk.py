@@ -71,7 +71,7 @@ class Walk(NamedTuple):
         return found
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=4)
 def walk(kind: str, seed: int, dtype: str) -> Walk:
     """A random world under all its policies, its shocks of a kind that the seed chooses."""
     world, policy = MAKES[kind](seed, law=LAWS[seed % len(LAWS)])
