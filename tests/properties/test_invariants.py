@@ -20,7 +20,7 @@ import pacing
 import pytest
 import reference
 import worlds
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from walk import MAKES, PATHS, Walk, walk, walk_of
 
@@ -35,6 +35,7 @@ FALSIFIED = 0
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", MAKES)
 @settings(max_examples=40)
+@example(seed=39)  # float32: sell orders at the end of a book, of which a rounding was bought
 @given(seed=st.integers(0, 2**31 - 1))
 def test_every_invariant_holds_with_all_mechanisms_on_together(kind, dtype, seed):
     # all on one walk: Hypothesis would draw other worlds for each, and walks are what costs
