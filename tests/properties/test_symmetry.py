@@ -74,6 +74,13 @@ def is_near(_before: Any, _after: Any, flows: Any) -> bool:
     return min(gap.min() for gap in flows.margin_gap) < NEAR
 
 
+def least_gain(policy: Policy) -> float:
+    """Margin that a unit of sold collateral gains a `target` cohort, at least (MODEL.md 2.6)."""
+    credit = policy.margin.ratio.max(axis=(0, 1))
+    gain = 1.0 - credit + policy.liquidation.target * policy.margin.loan_rate
+    return float(np.clip(gain, 1e-9, 1.0).min())
+
+
 @kinds
 @settings(max_examples=30)
 @given(seed=seeds)
@@ -101,8 +108,10 @@ def test_order_of_books_assets_venues_and_markets_is_irrelevant(kind, seed):
         kind.assert_same(end.issuer.free_float, turned_end.issuer.free_float, gross)
         kind.assert_same(end.vault.units[:, list(order.markets)], turned_end.vault.units, gross)
         kind.assert_same(end.vault.cash[:, list(order.venues)], turned_end.vault.cash, gross)
+        # perps that restore the target leave a rounding of margin, raised at what a sale gains
+        raised = gross / least_gain(policy)
         for ours, theirs in zip(flows.off_book, turned_flows.off_book, strict=True):
-            kind.assert_same(ours[:, list(order.entries)], theirs, gross)
+            kind.assert_same(ours[:, list(order.entries)], theirs, raised)
 
 
 @kinds
