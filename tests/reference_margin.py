@@ -154,7 +154,8 @@ def publish_indices(
             clamped = min(max(clamped, lowest), highest)
         if math.isnan(state.smoothed_index[i]):  # the first step
             state.smoothed_index[i] = raw[i]
-        state.smoothed_index[i] += rules.smoothing[i] * (clamped - state.smoothed_index[i])
+        kept = (1.0 - rules.smoothing[i]) * state.smoothed_index[i]
+        state.smoothed_index[i] = kept + rules.smoothing[i] * clamped
         value, last = state.smoothed_index[i], state.published[i]
         if not math.isnan(last):
             most = last * rules.move_limit[i] * maps.step

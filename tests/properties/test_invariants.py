@@ -36,6 +36,7 @@ FALSIFIED = 0
 @pytest.mark.parametrize("kind", MAKES)
 @settings(max_examples=40)
 @example(seed=39)  # float32: sell orders at the end of a book, of which a rounding was bought
+@example(seed=138)  # a book so empty that its price is nothing beside the index of the step before
 @given(seed=st.integers(0, 2**31 - 1))
 def test_every_invariant_holds_with_all_mechanisms_on_together(kind, dtype, seed):
     # all on one walk: Hypothesis would draw other worlds for each, and walks are what costs

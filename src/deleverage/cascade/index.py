@@ -83,7 +83,8 @@ def publish(
     )
     first = t == 0
     before = jnp.where(first, raw, markets.smoothed_index)
-    smoothed = before + rules.smoothing * (clamped - before)
+    # not a step from the one before: that would leave 0 of a price too small to be told from it
+    smoothed = (1 - rules.smoothing) * before + rules.smoothing * clamped
     limited = smoothed
     if rules.move_limit is not None:
         last, band = markets.published_index, rules.move_limit * layout.step
