@@ -21,7 +21,7 @@ import numpy as np
 from agreement import MOST_APART, compare
 from machine import NO_COMPILER, compiler, cores, described
 from pool import Pool
-from rows import ENGINES, Rows
+from program_rows import ENGINES, Rows
 from table import table
 
 ROOT = Path(__file__).parents[2]
