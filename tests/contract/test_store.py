@@ -7,6 +7,8 @@ import re
 import threading
 import time
 import warnings
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import fake_engine
@@ -150,6 +152,21 @@ def test_a_larger_run_continues_a_smaller_one(tmp_path):
     # Of the four path blocks the last was partial; only it is written again.
     assert len(kept) == len(before) * 3 // 4
     assert verify(large.path).ok
+
+
+def test_a_sweep_ends_when_what_opens_it_is_imported(tmp_path, monkeypatch):
+    imported = threading.Event()
+
+    @cache
+    def slowly() -> threading.Thread:
+        thread = threading.Thread(target=lambda: (time.sleep(0.5), imported.set()))
+        thread.start()
+        return thread
+
+    monkeypatch.setattr(import_module("deleverage.sweep.execute"), "_import_readers", slowly)
+    run_dir = prepare_run(prepare(few()), tmp_path)
+    execute(run_dir, 0, simulator_factory=FACTORY, progress=False)
+    assert imported.is_set()
 
 
 def test_appended_policies_continue_a_run(tmp_path):

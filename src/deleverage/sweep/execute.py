@@ -244,7 +244,7 @@ def worker_count(pending: int) -> int:
 
 
 @cache
-def _import_readers() -> None:
+def _import_readers() -> threading.Thread:
     """Import what opens a run and sums it up, while its last units leave a core idle."""
 
     def load() -> None:
@@ -255,7 +255,9 @@ def _import_readers() -> None:
 
         xarray.DataArray([0.0])  # it looks for Dask with its first array
 
-    threading.Thread(target=load, daemon=True).start()
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    return thread
 
 
 def _drive(
@@ -269,10 +271,10 @@ def _drive(
     """Keep the backend's slots full until nothing is left; returns units that failed, and why."""
     running: dict[str, Unit] = {}
     failed: dict[str, str] = {}
-    in_a_row = 0
+    in_a_row, readers = 0, None
     while pending or running:
         if not pending:
-            _import_readers()
+            readers = _import_readers()
         others = _fill(run_dir, pending, running, backend, claims, bar)
         if not running and others:
             time.sleep(WAIT_FOR_OTHERS_SECONDS)
@@ -291,6 +293,8 @@ def _drive(
         if in_a_row >= FAILURES_IN_A_ROW:
             break
         bar.tick()
+    if readers is not None:
+        readers.join()  # of a module that two threads import at once, one may see half
     return failed
 
 
