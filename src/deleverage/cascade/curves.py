@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from deleverage.cascade.primitives import ratio_or_zero, total
+from deleverage.cascade.primitives import ratio_or_one, ratio_or_zero, total
 
 SMALL = 0.1
 """Log moves below this are summed as a series: the closed form would be a small difference."""
@@ -145,7 +145,7 @@ def _interpolated(value: Array, nodes: Array, heights: Array) -> Array:
 
 def _mean(width: Array) -> Array:
     """Mean of `e^-t` over `[0, w]`."""
-    return jnp.where(width == 0, 1, ratio_or_zero(-jnp.expm1(-width), width))
+    return ratio_or_one(-jnp.expm1(-width), width)
 
 
 def _first_moment(width: Array) -> Array:

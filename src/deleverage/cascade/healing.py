@@ -13,7 +13,13 @@ from deleverage.cascade.impact import Depth
 from deleverage.cascade.issuer import redemption_capacity
 from deleverage.cascade.maps import Maps, one_hot, pegged_spot
 from deleverage.cascade.once import once
-from deleverage.cascade.primitives import contract, half_life_decay, ratio_or_zero, share_served
+from deleverage.cascade.primitives import (
+    contract,
+    half_life_decay,
+    ratio_or_one,
+    ratio_or_zero,
+    share_served,
+)
 from deleverage.cascade.room import in_any, reach
 from deleverage.cascade.runs import HoldersRun
 from deleverage.policy import HealingRules
@@ -155,11 +161,11 @@ def equalise_venues(
 
         def filled(one_side: Array) -> Array:
             units = one_side * depth.local
-            return _share_of(contract(member, taken * units), contract(member, units))
+            return ratio_or_one(contract(member, taken * units), contract(member, units))
 
         # the longer side is cut to the shorter: as much is bought as is sold
         sold, bought = filled(jnp.maximum(moves, 0)), filled(jnp.maximum(-moves, 0))
-        cut = [_share_of(jnp.minimum(sold, bought), side) for side in (sold, bought)]
+        cut = [ratio_or_one(jnp.minimum(sold, bought), side) for side in (sold, bought)]
         sells, buys = (contract(member.T, part) for part in cut)
         return y + moves * taken * jnp.where(moves > 0, sells, buys), lacks
 
@@ -188,11 +194,6 @@ def redeem_discount(
     discount = open_here * jnp.maximum(y, 0)
     served, redeemed = once(serve, discount, depth.local)
     return y - contract(member.T, served) * discount, redeemed
-
-
-def _share_of(part: Array, whole: Array) -> Array:
-    """`part / whole`, all of it where there is nothing."""
-    return jnp.where(whole == 0, 1, ratio_or_zero(part, whole))
 
 
 def _membership(groups: tuple[tuple[int, ...], ...], width: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from jax import Array
 
 from deleverage.cascade.curves import Curve, Profile, Root
 from deleverage.cascade.maps import Maps
-from deleverage.cascade.primitives import ratio_or_zero
+from deleverage.cascade.primitives import ratio_or_one
 from deleverage.policy import ImpactRules
 
 
@@ -47,8 +47,7 @@ def execute(depth: Depth, price: Array, units_sold: Array) -> tuple[Array, Array
     Source: MODEL.md section 2.7; A3 (a cross pair's orders leave the book of its quote alone).
     """
     rise = units_sold * depth.inverse
-    slip = jnp.where(rise == 0, 1, ratio_or_zero(-jnp.expm1(-rise), rise))
-    return rise, price * slip
+    return rise, price * ratio_or_one(-jnp.expm1(-rise), rise)
 
 
 class OrderBooks(NamedTuple):
@@ -62,15 +61,10 @@ class OrderBooks(NamedTuple):
     def execute(self, price: Array, units_sold: Array) -> tuple[Array, Array]:
         """Move books of all kinds; see `execute`, which does it for linear ones."""
         rise, average = execute(self.depth, price, units_sold)
-        for rows, curve in self.curves():
-            before = curve.units_to(self.displacement[rows])
-            # not y itself: beyond its end a book counts as at it, and no order means no move
-            start = curve.displacement_at(before)
-            stop = curve.displacement_at(before + units_sold[rows])
+        for rows, curve, start, stop in self._walks(units_sold):
             units, proceeds = curve.paid(start, stop)
-            slip = jnp.where(units == 0, 1, ratio_or_zero(proceeds, units))
             rise = with_rows(rise, rows, stop - start)
-            average = with_rows(average, rows, price[rows] * slip)
+            average = with_rows(average, rows, price[rows] * ratio_or_one(proceeds, units))
         return rise, average
 
     def depth_at(self, displacement: Array) -> Depth:
@@ -85,12 +79,17 @@ class OrderBooks(NamedTuple):
     def moved(self, units_sold: Array) -> Array:
         """Displacements after net units sold, `[market, column]`; for orders without a price."""
         after = self.displacement + units_sold * self.depth.inverse
-        for rows, curve in self.curves():
-            before = curve.units_to(self.displacement[rows])
-            start = curve.displacement_at(before)
-            stop = curve.displacement_at(before + units_sold[rows])
+        for rows, _, start, stop in self._walks(units_sold):
             after = with_rows(after, rows, self.displacement[rows] + (stop - start))
         return after
+
+    def _walks(self, units_sold: Array) -> Iterator[tuple[np.ndarray, Curve, Array, Array]]:
+        """Along each kind of curve, from which displacement to which net units sold move books."""
+        for rows, curve in self.curves():
+            before = curve.units_to(self.displacement[rows])
+            # not y itself: beyond its end a book counts as at it, and no order means no move
+            start = curve.displacement_at(before)
+            yield rows, curve, start, curve.displacement_at(before + units_sold[rows])
 
     def _end(self) -> Array | None:
         rows = self.maps.profile_books

@@ -196,11 +196,16 @@ def _call_stretch(
     engine_open: Array | None,
 ) -> tuple[Array | Masks, Assessment, Array]:
     """Marks, margins and least margin gaps of a stretch of books."""
-    book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
+
+    def valued(accounts: Accounts) -> tuple[BookRules, Accounts, Assessment]:
+        book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
+        prices = marked_prices(book.facts, published)
+        return book, mine, assess(book.margin, book.start, mine, prices)
+
+    book, mine, margin = valued(accounts)
     facts = book.facts
-    margin = assess(book.margin, book.start, mine, marked_prices(facts, published))
     if drive.feedback:  # read by the marks and by the gap
-        equity, maintenance = once(partial(_margins, stretch, rules, published), accounts)
+        equity, maintenance = once(lambda accounts: valued(accounts)[-1][:2], accounts)
         margin = margin._replace(equity=equity, maintenance_margin=maintenance)
     always = mine.taken_over | facts.targeting if facts.targeting.any() else mine.taken_over
     is_due = margin.is_short_of_margin | (always & has_positions(mine))
@@ -219,15 +224,6 @@ def _call_stretch(
     masks = Masks(is_due, fails_baseline, sells, acts)
     gap = least_margin_gap(margin, book.margin, book.start, mine.taken_over)
     return marked(masks) if drive.one_by_one else masks, margin, gap
-
-
-def _margins(
-    stretch: Stretch, rules: BookRules, published: Published, accounts: Accounts
-) -> tuple[Array, Array]:
-    """Equity and maintenance margin of a stretch of books."""
-    book, mine = _without_empty_slots(stretch, *stretch.take((rules, accounts)))
-    margin = assess(book.margin, book.start, mine, marked_prices(book.facts, published))
-    return margin.equity, margin.maintenance_margin
 
 
 def _watch(

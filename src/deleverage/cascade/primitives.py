@@ -181,7 +181,7 @@ def half_life_decay(minutes: Array | float, half_life: Array) -> Array:
 
 def share_served(capacity: Array, wanted: Array) -> Array:
     """Share of what is wanted that a capacity serves, at most 1, and 1 where nothing is wanted."""
-    return jnp.minimum(1, jnp.where(wanted == 0, 1, ratio_or_zero(capacity, wanted)))
+    return jnp.minimum(1, ratio_or_one(capacity, wanted))
 
 
 def smoothed_variance(
@@ -195,3 +195,8 @@ def ratio_or_zero(numerator: Array, denominator: Array) -> Array:
     """`numerator / denominator`, and 0 where the denominator is 0."""
     safe = jnp.where(denominator == 0, 1, denominator)
     return jnp.where(denominator == 0, 0, numerator / safe)
+
+
+def ratio_or_one(numerator: Array, denominator: Array) -> Array:
+    """`numerator / denominator`, and 1 where the denominator is 0: all of nothing."""
+    return jnp.where(denominator == 0, 1, ratio_or_zero(numerator, denominator))
