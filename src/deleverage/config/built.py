@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,7 @@ class Built:
             return given
         tile = block_paths(self.groups, LANES, self.dtype)
         # a unit that was asked for and holds no large tile gets smaller ones
-        while unit is not None and unit % tile and tile > LEAST_PATHS:
-            tile //= 2
-        return tile
+        return tile if unit is None else max(gcd(tile, unit), LEAST_PATHS)
 
 
 def build(config: Config) -> Built:
