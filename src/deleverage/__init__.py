@@ -4,8 +4,9 @@ The public names are imported when they are first used, so that `import delevera
 no JAX backend, no xarray, no Dask.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from deleverage.lazy import lazily
 
 if TYPE_CHECKING:
     from deleverage.analysis import attribution, compare, frontier, systemic, tail
@@ -51,15 +52,7 @@ _HOMES = {
     "tail": "deleverage.analysis",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'deleverage' has no attribute {name!r}; it has {__all__}")
-    home = import_module(_HOMES[name])
-    value = getattr(home, name) if hasattr(home, name) else import_module(f"{_HOMES[name]}.{name}")
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

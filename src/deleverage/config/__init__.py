@@ -3,8 +3,9 @@
 Nothing heavy is imported until one of the names is used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from deleverage.lazy import lazily
 
 if TYPE_CHECKING:
     from deleverage.config.built import Built, build
@@ -13,13 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Built", "Config", "build", "load_config"]
 
-_HOMES = {"Built": "built", "build": "built", "load_config": "load", "Config": "models"}
+_HOMES = {
+    "Built": "deleverage.config.built",
+    "Config": "deleverage.config.models",
+    "build": "deleverage.config.built",
+    "load_config": "deleverage.config.load",
+}
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'deleverage.config' has no attribute {name!r}")
-    value = getattr(import_module(f"deleverage.config.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _HOMES)

@@ -3,9 +3,9 @@
 What plans, and what opens a run, is imported when it is first used: workers need neither.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from deleverage.lazy import lazily
 from deleverage.sweep.execute import InterruptedRunError, execute
 from deleverage.sweep.worker import Prepared, Simulator
 
@@ -27,18 +27,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "continue_plan": "plan",
-    "plan_run": "plan",
-    "prepare_run": "runs",
-    "run": "runs",
-    "simulate": "memory",
+    "continue_plan": "deleverage.sweep.plan",
+    "plan_run": "deleverage.sweep.plan",
+    "prepare_run": "deleverage.sweep.runs",
+    "run": "deleverage.sweep.runs",
+    "simulate": "deleverage.sweep.memory",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'deleverage.sweep' has no attribute {name!r}")
-    value = getattr(import_module(f"deleverage.sweep.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _HOMES)
