@@ -20,7 +20,7 @@ from deleverage.analysis.estimate import (
 )
 from deleverage.analysis.quantities import Quantity, labels, standard_quantities
 from deleverage.analysis.samples import gather, path_blocks
-from deleverage.analysis.shares import independent
+from deleverage.analysis.shares import all_independent
 from deleverage.analysis.significance import Verdict, verdict
 from deleverage.errors import ConfigError
 from deleverage.results.schema import DRAW_BLOCK
@@ -248,11 +248,7 @@ def _apart(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     """`one` less `other` of independent samples, by policy."""
     import xarray as xr
 
-    each = (
-        [Estimate(*row) for row in zip(*(x[name].values for name in _FIELDS), strict=True)]
-        for x in (one, other)
-    )
-    numbers = np.array([independent(*pair) for pair in zip(*each, strict=True)]).T
+    numbers = all_independent(*([x[name].values for name in _FIELDS] for x in (one, other)))
     return xr.Dataset({n: ("policy", x) for n, x in zip(_FIELDS, numbers, strict=True)})
 
 

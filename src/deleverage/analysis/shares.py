@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -99,3 +100,9 @@ def independent(first: Estimate, second: Estimate) -> Estimate:
     """The difference of two numbers of different samples, with its interval; see above."""
     error = math.hypot(first.standard_error, second.standard_error)
     return Estimate(first.value - second.value, error, *of_difference(first, second, error))
+
+
+def all_independent(first: Iterable[np.ndarray], second: Iterable[np.ndarray]) -> np.ndarray:
+    """`independent` of many pairs, all given and returned by field of an estimate."""
+    pairs = zip(zip(*first, strict=True), zip(*second, strict=True), strict=True)
+    return np.array([independent(Estimate(*one), Estimate(*other)) for one, other in pairs]).T

@@ -9,7 +9,7 @@ import numpy as np
 
 from deleverage.analysis.batches import batched
 from deleverage.analysis.columns import with_error
-from deleverage.analysis.estimate import Estimate, ThinTailWarning
+from deleverage.analysis.estimate import ThinTailWarning
 from deleverage.analysis.frontier import frontier
 from deleverage.analysis.frontier_table import (
     chance,
@@ -21,7 +21,7 @@ from deleverage.analysis.frontier_table import (
 )
 from deleverage.analysis.measures import by_name
 from deleverage.analysis.quantities import by_policy
-from deleverage.analysis.shares import independent
+from deleverage.analysis.shares import all_independent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,11 +72,8 @@ def answer(tried: xr.Dataset, fresh: xr.Dataset, wanted: Search, ledger: Ledger)
     labels = [str(label) for label in now.policy.values]
     place = [then.policy.values.tolist().index(label) for label in labels]
     own = then.isel(policy=place)
-    both = [
-        [Estimate(*one) for one in zip(*(x[f"risk{end}"].values for end in NUMBERS), strict=True)]
-        for x in (now, own)
-    ]
-    flattery = np.array([independent(*pair) for pair in zip(*both, strict=True)]).T
+    both = ([x[f"risk{end}"].values for end in NUMBERS] for x in (now, own))
+    flattery = all_independent(*both)
     added = {
         "searched_on_front": ("policy", own.on_front.values),
         "round": ("policy", np.array([ledger.round_of.get(label, -1) for label in labels])),
