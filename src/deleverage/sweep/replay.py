@@ -10,7 +10,7 @@ import numpy as np
 
 from deleverage.errors import ConfigError, RunError
 from deleverage.results.plan import CONFIG_FILE
-from deleverage.results.schema import DRAW_BLOCK, VARIABLES
+from deleverage.results.schema import DRAW_BLOCK, GOOD, VARIABLES
 from deleverage.sweep.levels import simulator_of
 from deleverage.sweep.worker import engine
 
@@ -50,7 +50,8 @@ RECORD: dict[str, tuple[tuple[str, ...], str, str]] = {
 
 _LABELLED = ("asset", "venue", "market", "index", "peg")
 
-LOW_IS_BAD = ("trough", "wick", "least_", "long_share")
+LOW_IS_BAD = {name for name, good in GOOD.items() if good == "high"} | {"trough_time", "long_share"}
+"""Outcomes of which low values are looked at: the bad ones, early troughs, and short squeezes."""
 
 
 def worst_paths(
@@ -90,7 +91,7 @@ def worst_paths(
         dim, place = found[0]
         x = x.isel({dim: place}, drop=True)
         extra.remove(dim)
-    low = by.startswith(LOW_IS_BAD)
+    low = by in LOW_IS_BAD
     if extra:
         x = x.min(extra) if low else x.sum(extra, skipna=False)
     values = np.asarray(x.values, dtype=np.float64)
