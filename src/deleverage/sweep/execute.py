@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from deleverage.results.markers import done_units, is_done
 from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
 from deleverage.sweep.pool import DEADLINE_SECONDS, Pool, WorkerProcess
 from deleverage.sweep.progress import Progress
-from deleverage.sweep.storing import Ended, Storer, failed
+from deleverage.sweep.storing import Ended, Storer, Tries, failed
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, UnitRunner, resolve
 
 LOG_FILE = "log.jsonl"
@@ -73,8 +73,7 @@ class InProcess:
         self._run_dir = run_dir
         self._prepared = prepared
         self._runner = UnitRunner(run_dir, prepared)
-        self._retries = retries
-        self._tries: Counter[str] = Counter()
+        self._tries = Tries(retries)
         self._units: dict[str, Unit] = {}
         self._waiting: deque[Unit] = deque()
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
@@ -94,8 +93,7 @@ class InProcess:
         ended: list[tuple[str, str | None]] = []
         while not self._ended.empty():
             name, reason, again = self._ended.get()
-            self._tries[name] += 1
-            if again and self._tries[name] <= self._retries:
+            if again and self._tries.again(name):
                 self._waiting.appendleft(self._units[name])
             else:
                 ended.append((name, reason))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
@@ -19,7 +19,7 @@ from deleverage.errors import RunError
 from deleverage.results.markers import is_done
 from deleverage.results.plan import Unit
 from deleverage.sweep.process import Prepare, Ready, Task
-from deleverage.sweep.storing import Ended
+from deleverage.sweep.storing import Ended, Tries
 from deleverage.sweep.worker import ENGINE, record_failure
 
 WAIT_SECONDS = 0.5
@@ -140,11 +140,10 @@ class Pool:
         started: list[WorkerProcess],
     ) -> None:
         """Start the workers."""
-        self._run_dir, self._retries = run_dir, retries
+        self._run_dir, self._tries = run_dir, Tries(retries)
         self._start = partial(WorkerProcess, factory, deadline)
         self._most_deaths = (retries + 2) * max(workers, 2)
         self._deaths = 0  # since a unit was done
-        self._tries: Counter[str] = Counter()
         self._waiting: deque[Unit] = deque()
         self._ended: list[tuple[str, str | None]] = []
         self._workers: list[WorkerProcess] = []
@@ -222,11 +221,10 @@ class Pool:
 
     def _try_again(self, unit: Unit) -> bool:
         """Have a unit wait for another try, if it has one."""
-        self._tries[unit.id] += 1
-        if self._tries[unit.id] > self._retries:
-            return False
-        self._waiting.append(unit)
-        return True
+        again = self._tries.again(unit.id)
+        if again:
+            self._waiting.append(unit)
+        return again
 
     def _replace(self, worker: WorkerProcess) -> None:
         """Start a worker in place of one that has died, and blame the unit it died of."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,24 @@ def failed(run_dir: Path, unit_id: str, error: Exception) -> Ended:
     # What is refused on purpose is refused again.
     again = not isinstance(error, DeleverageError)
     return Ended(unit_id, f"{type(error).__name__}: {error}", again)
+
+
+class Tries:
+    """How often units have failed.
+
+    Args:
+        retries: How often each may be tried again.
+    """
+
+    def __init__(self, retries: int) -> None:
+        """None has failed."""
+        self._retries = retries
+        self._failures: Counter[str] = Counter()
+
+    def again(self, unit: str) -> bool:
+        """Count a failure of a unit; returns whether it has another try."""
+        self._failures[unit] += 1
+        return self._failures[unit] <= self._retries
 
 
 class Storer:
