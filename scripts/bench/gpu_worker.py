@@ -36,7 +36,7 @@ REPEATS = 5
 class Exported:
     """An exported world as a plan of blocks."""
 
-    timeline = None
+    timeline, paired = None, True
 
     def __init__(self, world: ExportedWorld, tile_paths: int, driver: str = "scan") -> None:
         self.groups, self.seed, self.dtype = world.groups, world.seed, world.dtype

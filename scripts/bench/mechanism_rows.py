@@ -41,6 +41,7 @@ class Lanes(NamedTuple):
     dtype: str
     tile_paths: int
     driver: str
+    paired: bool
 
 
 def row_names(path: Path) -> list[str]:
@@ -93,6 +94,7 @@ def row_lanes(path: Path, name: str, paths: int) -> Lanes:
         dtype=built.dtype,
         tile_paths=paths,
         driver=built.driver,
+        paired=built.paired,
     )
 
 
@@ -123,7 +125,8 @@ def paths_changed(baseline: dict[str, np.ndarray], row: dict[str, np.ndarray]) -
 def _kind(lanes: Lanes) -> tuple:
     leaves, structure = jax.tree.flatten(lanes.groups)
     shapes = [np.shape(leaf) for leaf in leaves]
-    return structure, shapes, lanes.timeline, lanes.dtype, lanes.tile_paths, lanes.driver
+    static = (lanes.timeline, lanes.dtype, lanes.tile_paths, lanes.driver, lanes.paired)
+    return structure, shapes, *static
 
 
 @lru_cache(maxsize=1 + len(OF_RUN))

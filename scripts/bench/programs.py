@@ -108,6 +108,7 @@ class SoleEngine(Engine):
                 seed=built.seed,
                 dtype=built.dtype,
                 driver=built.driver,
+                paired=built.paired,
                 tile_paths=block_paths(groups, LANES, built.dtype),
             )
         )

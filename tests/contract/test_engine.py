@@ -149,6 +149,14 @@ def test_another_tile_agrees_to_rounding(outcomes):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5 * np.abs(one).max())
 
 
+def test_who_keeps_nothing_of_the_paired_run_gets_the_rest_without_it(outcomes):
+    config = small("results.variables=[liquidated_units, trough_price]")
+    found = Simulator(build(config)).simulate(range(3), range(PATHS))
+    kept = {name: values for name, values in outcomes.items() if name not in program.PAIRED}
+    assert len(kept) == len(outcomes) - 3
+    assert_same_bytes(found, kept)
+
+
 def test_float64_agrees_with_float32(outcomes):
     config = small("dtype=float64")
     precise = Simulator(build(config)).simulate(range(3), range(8))
@@ -182,7 +190,7 @@ def test_no_number_of_a_policy_or_a_shock_traces_again(built, simulator, outcome
     def values(groups: list[Group]) -> Any:
         changed = type("Plan", (), vars(built) | {"groups": groups})
         changed.seed, changed.dtype, changed.tile_paths = 7, built.dtype, built.tile_paths
-        changed.driver = built.driver
+        changed.driver, changed.paired = built.driver, built.paired
         return Simulator(changed).simulate(range(3), range(8))
 
     (group,) = [Group(*group) for group in built.groups]

@@ -20,6 +20,7 @@ from deleverage.config.scenario import Scenario
 from deleverage.config.timeline import build_timeline
 from deleverage.engine import LANES
 from deleverage.engine.block import LEAST_PATHS, block_paths
+from deleverage.engine.program import PAIRED
 from deleverage.engine.timeline import Timeline
 from deleverage.policy import Policy
 from deleverage.world import Layout, World
@@ -70,6 +71,12 @@ class Built:
     def driver(self) -> str:
         """What takes the steps: "auto", "scan" or "fused"."""
         return self.config.engine.driver
+
+    @property
+    def paired(self) -> bool:
+        """Whether an outcome is kept that the run without feedback is for."""
+        kept = self.config.results.variables
+        return isinstance(kept, str) or not set(PAIRED).isdisjoint(kept)
 
     @property
     def tile_paths(self) -> int:

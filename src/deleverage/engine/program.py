@@ -2,7 +2,8 @@
 
 A column is a lane (one policy) and a path, in this order the last two axes: each path's draws and
 exogenous prices are computed once and read by every lane, each policy's numbers by every path. The
-tile runs twice, with feedback and then, paired on the same draws, without.
+tile runs twice, with feedback and then, where an outcome compares the two, without it, paired on
+the same draws.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ LEAST_DRAWDOWN = 1e-4
 LAST_PATH = np.uint32(2**32 - 1)
 """No path has this id."""
 
+PAIRED = ("amplification", "reproduction_number", "exogenous_liquidations")
+"""Outcomes that the run without feedback is for, a quarter of the work."""
+
 
 @eqx.filter_jit
 def simulate_tile(
@@ -56,6 +60,7 @@ def simulate_tile(
     driver: str = "scan",
     lineage: Lineage | None = None,
     used: Array | int | None = None,
+    paired: bool = True,
 ) -> tuple[dict[str, Array], PathCoordinates, dict[str, Array], dict[str, Array]]:
     """Simulate `paths` consecutive path ids under all lanes of `policy`.
 
@@ -76,6 +81,7 @@ def simulate_tile(
             operations of XLA on any backend (static).
         lineage: Of the paths, where they inherit draws; their ids are then those it names.
         used: How many lanes are wanted; those behind them may be left out (zeros). None: all.
+        paired: Whether the outcomes `PAIRED` are wanted (static); the others do not depend on it.
 
     Returns:
         Outcomes by name `[..., lane, path]`; path coordinates; the watched column's record by
@@ -104,6 +110,7 @@ def simulate_tile(
         timeline=timeline,
         counted=counted,
         driver=driver,
+        paired=paired,
     )
     lanes = policy.reporting.due_at_start.shape[-1]
     at_once = lanes_at_once(lanes, paths, one_by_one and driver == "scan")
@@ -131,8 +138,9 @@ def run_paths(
     timeline: Timeline | None = None,
     counted: Array | bool = True,
     driver: str = "scan",
+    paired: bool = True,
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Every lane with and without feedback over given exogenous series; see `simulate_tile`.
+    """Every lane over given exogenous series, `paired` also without feedback; see `simulate_tile`.
 
     Series end in the path axis, or in lane and path where lanes differ in them.
     """
@@ -173,14 +181,15 @@ def run_paths(
     if record:
         record = _with_end(record, end, watched, back)
 
-    paired = Paired(layout, one_by_one)
-    if driver != "scan":
-        _, units, lowest = fuse(paired, fixed, series, interpret=driver == "interpreted")
-    else:
-        alone = partial(paired.advance, fixed)
-        (_, units, lowest), _ = jax.lax.scan(alone, paired.begin(fixed, columns), series)
-    trough = jnp.min(series.fundamental, axis=0) if lowest is None else lowest
-    outcomes |= _paired(maps, outcomes, units, trough)
+    if paired:
+        alone = Paired(layout, one_by_one)
+        if driver != "scan":
+            _, units, lowest = fuse(alone, fixed, series, interpret=driver == "interpreted")
+        else:
+            begun = alone.begin(fixed, columns)
+            (_, units, lowest), _ = jax.lax.scan(partial(alone.advance, fixed), begun, series)
+        trough = jnp.min(series.fundamental, axis=0) if lowest is None else lowest
+        outcomes |= _paired(maps, outcomes, units, trough)
     outcomes = {name: _whole(values, columns) for name, values in outcomes.items()}
     return outcomes, record, histograms
 

@@ -60,6 +60,7 @@ class Plan(Protocol):
     dtype: str
     tile_paths: int
     driver: str  # "auto", "scan" or "fused"
+    paired: bool  # whether outcomes that need the run without feedback are wanted
 
 
 class Simulator:
@@ -76,6 +77,7 @@ class Simulator:
         self._seed = int(built.seed)
         self._dtype = str(built.dtype)
         self._timeline: Timeline | None = built.timeline
+        self._paired = bool(built.paired)
         self._groups = [Group(*group) for group in built.groups]
         self.driver = "scan"  # also for "auto", until a GPU has been measured
         if built.driver == "fused":
@@ -280,6 +282,7 @@ class Simulator:
             self.driver,
             None if lineage is None else _of_tile(lineage, tile.first, self.tile_paths),
             np.int32(len(lanes) if tile.used is None else tile.used),
+            self._paired,
         )
 
     def _fuse(self) -> None:
