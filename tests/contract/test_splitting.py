@@ -56,6 +56,15 @@ def finalized(run_dir):
     return run_dir
 
 
+def test_paths_are_split_on_an_outcome_that_is_not_stored():
+    """This one needs the run without feedback, which nothing that is stored needs."""
+    ds = simulate(small("sampling.variable=exogenous_liquidations", paths=2 * BLOCK))
+    assert "exogenous_liquidations" not in ds
+    weights = np.exp(ds.log_weight.values.astype(float)).reshape(-1, BLOCK)
+    np.testing.assert_allclose(weights.mean(axis=1), 1, rtol=1e-6)
+    assert np.all(np.any(weights[:, :16] == 0, axis=1))  # what has gone on counts further down
+
+
 def test_units_order_a_worker_and_memory_change_no_byte(whole, tmp_path):
     wide = small(f"engine.unit_paths={2 * BLOCK}")
     run_dir = prepare_run(engine(wide), tmp_path)

@@ -16,6 +16,7 @@ from deleverage.config.groups import group, stacked
 from deleverage.config.models import Config
 from deleverage.config.names import Names
 from deleverage.config.parts import baseline_response, holders, parts_of, resolved, take
+from deleverage.config.sampling import SplittingSampling
 from deleverage.config.scenario import Scenario
 from deleverage.config.timeline import build_timeline
 from deleverage.engine import LANES
@@ -74,9 +75,10 @@ class Built:
 
     @property
     def paired(self) -> bool:
-        """Whether an outcome is kept that the run without feedback is for."""
-        kept = self.config.results.variables
-        return isinstance(kept, str) or not set(PAIRED).isdisjoint(kept)
+        """Whether an outcome that the run without feedback is for is kept, or paths split on it."""
+        kept, sampling = self.config.results.variables, self.config.sampling
+        split_on = sampling.variable if isinstance(sampling, SplittingSampling) else None
+        return isinstance(kept, str) or not set(PAIRED).isdisjoint({*kept, split_on})
 
     @property
     def tile_paths(self) -> int:
