@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deleverage.results.plan import Plan
-from deleverage.sweep.execute import worker_count
 from deleverage.sweep.levels import populations
+from deleverage.sweep.places import worker_count
 from deleverage.sweep.worker import Prepared
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def estimate(plan: Plan, prepared: Prepared, workers: int | None = None) -> Esti
     Args:
         plan: The plan of the run.
         prepared: What will run it.
-        workers: Worker processes, None takes one a core.
+        workers: Worker processes, None takes one a core or a GPU.
     """
     if workers is None:
-        workers = worker_count(len(plan.units))
+        workers = worker_count(len(plan.units), plan.fingerprint["backend"])
     if plan.sampling == "splitting":
         return _of_splitting(plan, populations(plan, prepared), workers)
     policies = range(len(plan.policies))

@@ -20,6 +20,7 @@ from deleverage.results.claims import Claims
 from deleverage.results.files import append_line
 from deleverage.results.markers import done_units, is_done
 from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
+from deleverage.sweep.places import check_workers, worker_count
 from deleverage.sweep.pool import DEADLINE_SECONDS, Pool, WorkerProcess
 from deleverage.sweep.progress import Progress
 from deleverage.sweep.storing import Ended, Storer, Tries, failed
@@ -160,7 +161,7 @@ def execute(
 
     Args:
         run_dir: A run directory with its template.
-        workers: Worker processes; 0 runs units in this process, None takes one a core.
+        workers: Worker processes; 0 runs units in this process, None takes one a core or a GPU.
         simulator_factory: What makes the simulator; workers need its dotted name.
         prepared: The simulator of this process, if the caller has made one.
         retries: How often a failed unit is tried again.
@@ -171,7 +172,7 @@ def execute(
         started: Worker processes that run already; those that are needed are taken out.
 
     Raises:
-        RunError: Units failed; the others are done.
+        RunError: Units failed; the others are done. Or there are fewer GPUs than workers.
         InterruptedRunError: Stopped by SIGINT or SIGTERM; finished units are kept.
     """
     run_dir = Path(run_dir)
@@ -181,7 +182,9 @@ def execute(
             return
         plan, pending = _pending(run_dir)
     if workers is None:
-        workers = worker_count(len(pending) + len(plan.largest.units) - len(plan.units))
+        left = len(pending) + len(plan.largest.units) - len(plan.units)
+        workers = worker_count(left, plan.fingerprint["backend"])
+    check_workers(workers, plan.fingerprint["backend"])
     if workers and not isinstance(simulator_factory, str):
         raise RunError(
             f"the simulator factory {simulator_factory!r} cannot be sent to worker processes; "
@@ -233,12 +236,6 @@ def _pending(run_dir: Path, order: Sequence[str] | None = None) -> tuple[Plan, d
     done = done_units(run_dir, plan)
     names = [unit.id for unit in plan.units] if order is None else order
     return plan, deque(plan.unit_by_id[name] for name in names if name not in done)
-
-
-def worker_count(pending: int) -> int:
-    """Workers by default: one a core, and this process where there is only one unit."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 0 if pending < 2 else min(cores or 1, pending)
 
 
 @cache

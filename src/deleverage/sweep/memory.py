@@ -12,8 +12,8 @@ from deleverage.results.plan import Plan, Unit
 from deleverage.results.schema import DIMENSIONS, DRAW_BLOCK, STATUS_FLAGS, VARIABLES
 from deleverage.results.template import draw_blocks
 from deleverage.sweep.adaptive import require_number
-from deleverage.sweep.execute import worker_count
 from deleverage.sweep.levels import simulator_of, with_levels
+from deleverage.sweep.places import worker_count
 from deleverage.sweep.plan import plan_run
 from deleverage.sweep.worker import ENGINE, Factory, Simulator, resolve
 

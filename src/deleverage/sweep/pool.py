@@ -1,4 +1,4 @@
-"""Worker processes of this machine, one a core, and the units that they have."""
+"""Worker processes of this machine, one a core or a GPU, and the units that they have."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 from deleverage.errors import RunError
 from deleverage.results.markers import is_done
 from deleverage.results.plan import Unit
+from deleverage.sweep.places import environment, leave_memory
 from deleverage.sweep.process import Prepare, Ready, Task
 from deleverage.sweep.storing import Ended, Tries
 from deleverage.sweep.worker import ENGINE, record_failure
@@ -33,6 +34,7 @@ class WorkerProcess:
     Args:
         factory: Dotted name of what makes the simulator.
         deadline: Seconds that a unit may take before the process dies.
+        place: Its number among the workers, which says what it runs on.
 
     Attributes:
         connection: To it; readable when it has said something, or has died.
@@ -41,22 +43,15 @@ class WorkerProcess:
         storing: Units that it has simulated and not stored.
     """
 
-    def __init__(self, factory: str, deadline: float) -> None:
+    def __init__(self, factory: str, deadline: float, place: int = 0) -> None:
         """Start it in a session of its own, so that Ctrl-C reaches only us."""
         self.connection, theirs = Pipe()
+        self.place = place
         self.ready = False
         self.simulating: Unit | None = None
         self.storing: list[Unit] = []
         self._sending = threading.Lock()
         self._log = tempfile.TemporaryFile()
-        environment = {
-            **os.environ,
-            # XLA reads it when it starts, and ignores OMP_NUM_THREADS: one core a process.
-            "NPROC": "1",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-        }
         words = [str(theirs.fileno()), factory, str(deadline)]
         with theirs:
             self._process = subprocess.Popen(
@@ -64,7 +59,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                env=environment,
+                env=environment(place),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -107,6 +102,8 @@ def early_worker(
     Yields:
         The worker in a list, or none; whoever needs it takes it out, else it is ended.
     """
+    if wanted:
+        leave_memory()
     workers = [WorkerProcess(factory, deadline)] if wanted else []
     try:
         yield workers
@@ -150,7 +147,7 @@ class Pool:
         while started and len(self._workers) < workers:
             self._workers.append(started.pop())
         while len(self._workers) < workers:
-            self._workers.append(self._start())
+            self._workers.append(self._start(place=len(self._workers)))
 
     @property
     def slots(self) -> int:
@@ -235,7 +232,7 @@ class Pool:
             raise RunError(
                 f"worker processes keep dying; the last one said: {'; '.join(last[-2:])}"
             )
-        self._workers[self._workers.index(worker)] = self._start()
+        self._workers[worker.place] = self._start(place=worker.place)
         for unit in worker.storing:
             if is_done(self._run_dir, unit):
                 self._ended.append((unit.id, None))

@@ -20,7 +20,8 @@ RETRIES = 1
 class Worker(pool.WorkerProcess):
     """A worker whose part the test plays."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: Any, place: int) -> None:
+        self.place = place
         self.connection, self.theirs = Pipe()
         self.ready, self.simulating, self.storing = False, None, []
 
@@ -94,6 +95,16 @@ def test_a_worker_has_one_unit_to_simulate_and_gets_the_next_while_it_stores(mad
     worker.says(Simulated("b"), Ended("b"))
     assert all_of(one) == [("b", None)]
     assert worker.hears() == ["c"]
+
+
+def test_who_replaces_a_worker_has_its_place(made):
+    one = made(3)
+    assert [worker.place for worker in one._workers] == [0, 1, 2]
+    before = one._workers[1]
+    before.theirs.close()
+    all_of(one)
+    assert one._workers[1] is not before
+    assert [worker.place for worker in one._workers] == [0, 1, 2]
 
 
 def test_units_go_to_whoever_is_free(made):
