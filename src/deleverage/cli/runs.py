@@ -110,8 +110,10 @@ def verify(
 def finalize(folder: RunFolder) -> None:
     """Close a run whose units are all done."""
     from deleverage import results
+    from deleverage.sweep.interruption import interruptible
 
-    results.finalize(folder)
+    with interruptible(folder):
+        results.finalize(folder)
     _keep_summary(results.open_run(folder))
     typer.echo(f"{folder} is complete")
 
@@ -129,9 +131,11 @@ def _keep_summary(opened: Run) -> xr.Dataset:
     """Measure a run and keep the measures as its group `summary`."""
     from deleverage.analysis.summary import summary
     from deleverage.results import write_group
+    from deleverage.sweep.interruption import interruptible
 
-    measured = summary(opened.outcomes)
-    write_group(opened.path, "summary", measured)
+    with interruptible(opened.path):
+        measured = summary(opened.outcomes)
+        write_group(opened.path, "summary", measured)
     return measured
 
 

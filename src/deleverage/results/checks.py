@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,7 +227,10 @@ def _remove_orphans(
         (run_dir, ".*.tmp"),
     ):
         for path in list(folder.glob(pattern)):
-            path.unlink(missing_ok=True)
+            if path.is_dir():  # a group that was not yet in its place, or no longer
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _write_unit_status(run_dir: Path, plan: Plan) -> None:

@@ -6,7 +6,8 @@ What plans, and what opens a run, is imported when it is first used: workers nee
 from typing import TYPE_CHECKING
 
 from deleverage.lazy import lazily
-from deleverage.sweep.execute import InterruptedRunError, execute
+from deleverage.sweep.execute import execute
+from deleverage.sweep.interruption import InterruptedRunError
 from deleverage.sweep.worker import Prepared, Simulator
 
 if TYPE_CHECKING:

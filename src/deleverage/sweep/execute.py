@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from deleverage.errors import RunError
 from deleverage.results.claims import Claims
-from deleverage.results.files import append_line
 from deleverage.results.markers import done_units, is_done
 from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
+from deleverage.sweep.interruption import interruptible
+from deleverage.sweep.log import log_event
 from deleverage.sweep.places import check_workers, worker_count
 from deleverage.sweep.pool import DEADLINE_SECONDS, Pool, WorkerProcess
 from deleverage.sweep.progress import Progress
 from deleverage.sweep.storing import Ended, Storer, Tries, failed
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, UnitRunner, resolve
 
-LOG_FILE = "log.jsonl"
 RETRIES = 2
 #: After this many failed units without one success between them the fault is not in a unit.
 FAILURES_IN_A_ROW = 5
 WAIT_FOR_OTHERS_SECONDS = 1.0
-
-
-class InterruptedRunError(RunError):
-    """The run was stopped by the user or the system; it can be resumed."""
-
-    exit_code = 130
 
 
 class Backend(Protocol):
@@ -120,30 +110,6 @@ class InProcess:
         self._storer.close()
 
 
-def log_event(run_dir: Path, event: str, **details: Any) -> None:
-    """Append an event to `log.jsonl`."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    append_line(run_dir / LOG_FILE, {"time": now, "event": event, "pid": os.getpid(), **details})
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, as SIGINT is, while a sweep runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
 def execute(
     run_dir: str | Path,
     workers: int | None = None,
@@ -194,34 +160,27 @@ def execute(
     log_event(run_dir, "started", workers=workers, pending=len(pending), done=done)
     total = sum(unit.size for unit in plan.units)
     finished = total - sum(unit.size for unit in pending)
-    backend: Backend | None = None
-    with _stop_on_signals():
+    with (
+        interruptible(run_dir),
+        Claims(run_dir) as claims,
+        Progress(plan.name, total, finished, progress) as bar,
+    ):
+        if workers:
+            factory = str(simulator_factory)
+            backend = Pool(run_dir, workers, factory, retries, deadline, started or [])
+        else:
+            if prepared is None:
+                prepared = resolve(simulator_factory)(run_dir / CONFIG_FILE)
+            backend = InProcess(run_dir, prepared, retries)
         try:
-            with Claims(run_dir) as claims, Progress(plan.name, total, finished, progress) as bar:
-                if workers:
-                    factory = str(simulator_factory)
-                    backend = Pool(run_dir, workers, factory, retries, deadline, started or [])
-                else:
-                    if prepared is None:
-                        prepared = resolve(simulator_factory)(run_dir / CONFIG_FILE)
-                    backend = InProcess(run_dir, prepared, retries)
-                try:
-                    failed = _drive(run_dir, plan, pending, backend, claims, bar)
-                    while not failed and go_on():
-                        plan, pending = _pending(run_dir)
-                        backend.reopen()
-                        bar.extend(sum(unit.size for unit in plan.units))
-                        failed = _drive(run_dir, plan, pending, backend, claims, bar)
-                finally:
-                    backend.close()
-        except KeyboardInterrupt:
-            plan = load_plan(run_dir)
-            left = len(plan.units) - len(done_units(run_dir, plan))
-            log_event(run_dir, "interrupted", missing=left)
-            raise InterruptedRunError(
-                f"{run_dir} was interrupted with {left} of {len(plan.units)} units missing; run "
-                "the same command again to continue it."
-            ) from None
+            failed = _drive(run_dir, plan, pending, backend, claims, bar)
+            while not failed and go_on():
+                plan, pending = _pending(run_dir)
+                backend.reopen()
+                bar.extend(sum(unit.size for unit in plan.units))
+                failed = _drive(run_dir, plan, pending, backend, claims, bar)
+        finally:
+            backend.close()
     if failed:
         name, reason = next(iter(failed.items()))
         raise RunError(

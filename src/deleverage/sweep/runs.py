@@ -17,8 +17,10 @@ from deleverage.results.opening import Run, open_run
 from deleverage.results.plan import PLAN_FILE, STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, create_run, metadata_checksums, write_template
 from deleverage.sweep.adaptive import forget_partial, go_on
-from deleverage.sweep.execute import RETRIES, execute, log_event
+from deleverage.sweep.execute import RETRIES, execute
+from deleverage.sweep.interruption import interruptible
 from deleverage.sweep.levels import simulator_of, with_levels
+from deleverage.sweep.log import log_event
 from deleverage.sweep.plan import continue_plan, grows, plan_run
 from deleverage.sweep.pool import DEADLINE_SECONDS, WorkerProcess, early_worker
 from deleverage.sweep.worker import ENGINE, Factory, Prepared, resolve
@@ -73,6 +75,7 @@ def run(
             worker.prepare(config)
         prepared = resolve(simulator_factory)(config)
         run_dir = prepare_run(prepared, out, resume)
+        held.enter_context(interruptible(run_dir))  # the look at a checkpoint too
         execute(
             run_dir,
             workers,
@@ -84,7 +87,8 @@ def run(
             go_on=lambda: go_on(run_dir, prepared),
             started=started,
         )
-    _finish(run_dir)
+    with interruptible(run_dir):
+        _finish(run_dir)
     return open_run(run_dir)
 
 

@@ -1,0 +1,18 @@
+"""The events of a run, `log.jsonl`: for the reader only, nothing depends on them."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deleverage.results.files import append_line
+
+LOG_FILE = "log.jsonl"
+
+
+def log_event(run_dir: Path, event: str, **details: Any) -> None:
+    """Append an event to `log.jsonl`."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    append_line(run_dir / LOG_FILE, {"time": now, "event": event, "pid": os.getpid(), **details})
