@@ -262,17 +262,19 @@ def shut_gates(maps: Maps, history: History, t: int) -> None:
 
 def add_load(maps: Maps, rules: Rules, history: History, t: int) -> None:
     """What a step's forced sales add to the hazard of load outages, and which of them begin."""
-    sold = np.zeros(history.gate_open.shape[1])
+    forced = np.zeros(history.gate_open.shape[1])
     for b in range(maps.perps.shape[0]):
         for k in range(maps.buckets):
             sales = forced_sales(maps, rules, history, t, b, k, history.price[t])
-            for m in range(sales.shape[0]):
-                sold[maps.market_venue[m]] += sales[m]
+            forced[maps.book_venue[b]] += sales.sum()
+            forced[maps.book_venue[b]] += forced_off_book(
+                maps, rules, history, t, b, k, history.price[t]
+            )
     for o in range(history.load.shape[0]):
         start, threshold, rate, patience, _ = history.load[o]
         hazard = history.hazard[t - 1, o] if t > 0 else 0.0
         if (t + 1) * maps.step > start:
-            minute = sold[history.load_venues[o]] / maps.step
+            minute = forced[history.load_venues[o]] / maps.step
             hazard += maps.step * rate * max(0.0, minute / threshold - 1.0)
         history.hazard[t, o] = hazard
         if hazard >= patience and np.isinf(history.load_start[o]):

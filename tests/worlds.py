@@ -586,7 +586,7 @@ FULL_LAYOUT = dataclasses.replace(
             )
             for book in RANDOM_LAYOUT.books
         ),
-        Book(0, perps=(), collateral=(6,), targeting=True),
+        Book(0, perps=(), collateral=(6,), targeting=True, sales=("spread",)),
         Book(1, perps=(10, 11), collateral=(4,), targeting=True),
         Book(0, perps=(9,), collateral=(1, 2), sales=("spread", "redeem")),
         Book(0, perps=(), collateral=(2,), sales=("redeem",)),

@@ -11,7 +11,14 @@ from deleverage.cascade.books import BOOKS, BookRules, Facts, sale_routes
 from deleverage.cascade.index import Published
 from deleverage.cascade.margin import DUST, assess
 from deleverage.cascade.margin_call import Masks, fair_prices, slot_haircuts
-from deleverage.cascade.primitives import add_slots, sum_cohorts, to_slot, to_slots, total
+from deleverage.cascade.primitives import (
+    add_cohorts,
+    add_slots,
+    sum_cohorts,
+    to_slot,
+    to_slots,
+    total,
+)
 from deleverage.cascade.sales import SaleTerms, filled_sales, offered_prices
 from deleverage.cascade.trading import sale_prices
 from deleverage.state import Accounts, Orders
@@ -51,15 +58,18 @@ class ForcedSales(NamedTuple):
     compensation: Array
     selling: Array  # positive where a due cohort sold more than dust
     off_book: Array  # notional that went to no market
+    by_venue: Array | None = None  # [V, column] notional by who was sold out; None: nobody reads it
 
 
-def no_sales(markets: int, assets: int, nothing: Array) -> ForcedSales:
-    """A step without sales; `nothing` is a column of zeros."""
+def no_sales(
+    markets: int, assets: int, nothing: Array, by_venue: Array | None = None
+) -> ForcedSales:
+    """A step without sales; `nothing` is a column of zeros, `by_venue` a row of them a venue."""
 
     def rows(count: int) -> Array:
         return jnp.zeros((count, *nothing.shape), nothing.dtype)
 
-    return ForcedSales(nothing, rows(markets), nothing, rows(assets), *[nothing] * 5)
+    return ForcedSales(nothing, rows(markets), nothing, rows(assets), *[nothing] * 5, by_venue)
 
 
 def seized(facts: Facts, is_due: Array, orders: Orders) -> Seized:
@@ -175,5 +185,10 @@ def add_judged(sales: ForcedSales, facts: Facts, judged: Judged) -> ForcedSales:
     }
     if judged.off_book is not None:
         sums["off_book"] = sales.off_book + sum_cohorts(judged.off_book)
+    if sales.by_venue is not None:
+        forced = total(judged.perp_notional) + total([total(of) for of in judged.loan_notional])
+        if judged.off_book is not None:
+            forced = forced + judged.off_book
+        sums["by_venue"] = add_cohorts(sales.by_venue, facts.venue, forced)
     collateral_sold = add_slots(sales.collateral_sold, facts.asset, judged.proceeds)
     return sales._replace(notional_by_market=by_market, collateral_sold=collateral_sold, **sums)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from deleverage.cascade.maps import Maps, by_venue, one_hot
+from deleverage.cascade.maps import one_hot
 from deleverage.cascade.primitives import contract
 from deleverage.state import Inputs, LoadState
 from deleverage.world import Layout
@@ -74,7 +74,7 @@ def gates_under_load(
 
 
 def add_load(
-    layout: Layout, maps: Maps, outages: LoadOutages, state: LoadState, sold: Array, t: Array
+    layout: Layout, outages: LoadOutages, state: LoadState, forced: Array, t: Array
 ) -> LoadState:
     r"""Hazard after a step's liquidations; an outage begins at its end.
 
@@ -82,17 +82,16 @@ def add_load(
 
     Args:
         layout: Static world, with the step $h$.
-        maps: Its relations.
         outages: Rate $\lambda$, threshold $\bar L$ and the hazard that each path stands.
         state: So far.
-        sold: Forced notional $L$ of the step, not what is traded (A11), `[market, column]`.
+        forced: Forced notional $L$ of the step, of each venue's own books wherever it is sold
+            (A11), `[venue, column]`.
         t: Step number, counted from 0.
 
     Source: MODEL.md section 2.1.
     """
     load, minutes = outages.load, layout.step
-    here = by_venue(maps, sold)[np.array(outages.venues, np.int32)]
-    strain = here / (minutes * load.threshold) - 1
+    strain = forced[np.array(outages.venues, np.int32)] / (minutes * load.threshold) - 1
     counts = (t + 1) * minutes > load.start
     grown = state.hazard + jnp.where(counts, minutes * load.rate * jnp.maximum(strain, 0), 0)
     begins = jnp.isinf(state.steps) & (grown >= load.patience)

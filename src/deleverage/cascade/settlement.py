@@ -99,6 +99,7 @@ def settle(
     drive: Drive,
     filled: Array | None = None,
     terms: SaleTerms | None = None,
+    load_matters: bool = False,
 ) -> Settled:
     """Pay the orders at average prices, then credit every due account below zero.
 
@@ -116,6 +117,7 @@ def settle(
         drive: The paired run counts units alone.
         filled: Share of the collateral orders that each book took; None: all of them.
         terms: Of collateral sold off the books; None: none is.
+        load_matters: Whether forced sales are also summed by the venue that makes them.
 
     Source: MODEL.md sections 2.6, 2.9 (deficits, sweep) and 2.10 (forced sales).
     """
@@ -172,6 +174,7 @@ def settle(
         )
 
     by_venue = jnp.zeros((maps.venues, *price.shape[1:]), price.dtype)
-    none = no_sales(price.shape[0], maps.assets, by_venue[0])
+    load = by_venue if load_matters else None
+    none = no_sales(price.shape[0], maps.assets, by_venue[0], load)
     nothing = Settled(accounts, deficit, by_venue, by_venue, by_venue, none)
     return visit(drive, call.sellers, settle_cohort, nothing)

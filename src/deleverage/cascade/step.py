@@ -264,6 +264,7 @@ def step(
         drive,
         filled,
         terms,
+        load_matters=load is not None,
     )
     accounts, markets, fund, vault, losses = absorb(
         maps,
@@ -300,8 +301,7 @@ def step(
             inputs.fundamental,
         )
     if load is not None:
-        sold = settled.sales.notional_by_market
-        load = add_load(layout, maps, inputs.load, load, sold, inputs.t)
+        load = add_load(layout, inputs.load, load, settled.sales.by_venue, inputs.t)
 
     flows = Flows(
         fundamental=fundamental,

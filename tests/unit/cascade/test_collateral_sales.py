@@ -9,6 +9,7 @@ import dataclasses
 import kernel
 import numpy as np
 import pytest
+import reference
 import worlds
 
 from deleverage.policy import SaleRules
@@ -28,8 +29,8 @@ LAYOUT = dataclasses.replace(
 )
 
 
-def step(gates=(1.0, 1.0), pause=0.0):
-    """Units sold by each book, what it then owes, and flows, of one step."""
+def case(pause=0.0):
+    """The world, its policy, and quiet inputs of one path."""
     size = np.array([1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.0])
     neutral = worlds.neutral_policy(LAYOUT)
     world, policy = worlds.with_changes(
@@ -48,7 +49,12 @@ def step(gates=(1.0, 1.0), pause=0.0):
         margin__loan_rate=0.05,
         healing__redemption_capacity=30.0,
     )
-    inputs = worlds.flat_inputs(world)
+    return world, policy, worlds.flat_inputs(world)
+
+
+def step(gates=(1.0, 1.0), pause=0.0):
+    """Units sold by each book, what it then owes, and flows, of one step."""
+    _, policy, inputs = case(pause)
     inputs["gate_open"] = np.array(gates)[None, :, None]
     before, after, flows = kernel.trajectory(LAYOUT, policy, inputs)
     sold = before.accounts.collateral - after.accounts.collateral
@@ -83,3 +89,16 @@ def test_books_behind_a_shut_gate_are_not_reached():
 def test_a_pause_holds_while_the_gate_is_shut():
     assert not step((0.0, 1.0), pause=1.0)[0].any()
     assert step((1.0, 1.0), pause=1.0)[0] == pytest.approx(step()[0])
+
+
+def test_what_a_venue_liquidates_is_its_load_wherever_it_goes():
+    world, policy, inputs = case()
+    # both venues would be shut by more than 10 a minute, from the start on
+    numbers = [0.0, 10.0, 1.0, 99.0, 1.0]  # start, threshold, rate, patience, length
+    inputs |= {"load": np.array([numbers, numbers])[..., None], "load_venues": (0, 1)}
+    _, after, _ = kernel.trajectory(LAYOUT, policy, inputs)
+    forced = 5.0 + 10.0 + 5 / 0.96 + 42.0 + 42.0  # at prices of 1, in half a minute
+    expected = [0.5 * (forced / 0.5 / 10.0 - 1.0), 0.0]  # `elsewhere` only trades
+    assert after.load.hazard[0, :, 0] == pytest.approx(expected, rel=1e-9)
+    seen = reference.trajectory(world, policy, inputs, 0, 0)
+    assert seen["hazard"][0] == pytest.approx(expected, rel=1e-9)
