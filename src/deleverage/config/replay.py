@@ -40,9 +40,13 @@ def log_series(config: Config, names: Names) -> np.ndarray | None:
     try:
         known = column_names(path)
         for asset, column in [(None, TIME), *replay.assets.items()]:
+            key = KEY if asset is None else (*KEY, "assets", asset)
             if column not in known:
-                key = KEY if asset is None else (*KEY, "assets", asset)
-                _refuse(config, key, f"no column '{column}' in {path.name}", ", ".join(known))
+                columns = ", ".join(known) or "a file with columns, as this one is empty"
+                _refuse(config, key, f"no column '{column}' in {path.name}", columns)
+            if known.count(column) > 1:
+                came = f"{known.count(column)} columns '{column}' in {path.name}"
+                _refuse(config, key, came, "each column once", "rename or remove one")
         minutes, prices = read_series(path, list(replay.assets.values()), config.time.start)
     except PydanticCustomError as error:
         found = error.context or {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deleverage.config.quantities import refusal
+from deleverage.config.quantities import conflict, refusal
 
 TIME = "time"
 
@@ -33,8 +33,7 @@ def column_names(path: Path) -> list[str]:
     """
     if path.is_dir():
         return [str(name) for name in _group(path).variables]
-    with _open(path) as file:
-        return [name.strip() for name in next(csv.reader(file), [])]
+    return [name.strip() for name in next(iter(_rows(path)), [])]
 
 
 def read_series(path: Path, columns: list[str], start: datetime) -> tuple[np.ndarray, np.ndarray]:
@@ -49,14 +48,13 @@ def read_series(path: Path, columns: list[str], start: datetime) -> tuple[np.nda
         Minutes from the start, `[row]`, and values, `[column, row]`; what is no number is NaN.
 
     Raises:
-        PydanticCustomError: A time is neither a number nor a date.
+        PydanticCustomError: The file cannot be read, or a time is neither a number nor a date.
     """
     if path.is_dir():
         group = _group(path)
-        values = np.stack([np.asarray(group[name].values, np.float64) for name in columns])
+        values = np.stack([_column(group[name], group[TIME]) for name in columns])
         return _minutes(list(group[TIME].values), start), values
-    with _open(path) as file:
-        rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    rows = _rows(path)
     names = [name.strip() for name in rows[0]]
 
     def cells(name: str) -> list[str]:
@@ -67,8 +65,20 @@ def read_series(path: Path, columns: list[str], start: datetime) -> tuple[np.nda
     return _minutes(cells(TIME), start), values.reshape(len(columns), len(rows) - 1)
 
 
-def _open(path: Path) -> Any:
-    return path.open(encoding="utf-8", newline="")
+def _rows(path: Path) -> list[list[str]]:
+    """Rows of a CSV file that are not blank; the mark that Excel puts before UTF-8 is no name's."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    raise conflict(
+        f"{path.name}, which cannot be read ({reason})",
+        "a CSV file in UTF-8 or a zarr group",
+        "save it as CSV in UTF-8, not compressed",
+    )
 
 
 def _group(path: Path) -> Any:
@@ -81,6 +91,18 @@ def _group(path: Path) -> Any:
         raise refusal(
             f"{path} ({reason})", "a CSV file or a zarr group", "name a folder written by zarr"
         ) from None
+
+
+def _column(column: Any, time: Any) -> np.ndarray:
+    """Values of a variable of a zarr group, one for each time."""
+    if time.ndim != 1 or column.dims != time.dims or column.dtype.kind not in "iuf":
+        raise conflict(
+            f"'{column.name}', {column.dtype} of the shape {list(column.shape)}, "
+            f"beside times of the shape {list(time.shape)}",
+            "one number for each time, along the same dimension",
+            "write the prices and `time` along one dimension",
+        )
+    return np.asarray(column.values, np.float64)
 
 
 def _number(cell: str) -> float:

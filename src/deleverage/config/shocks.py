@@ -320,7 +320,9 @@ Loss = Annotated[ScheduledLoss | MacroLoss, Field(discriminator="kind")]
 
 def _columns(value: Any) -> Any:
     """A list of assets as a mapping to columns of the same names."""
-    return {name: name for name in value} if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return {name: name for name in value}
+    return value
 
 
 class Replay(Model):
@@ -344,7 +346,14 @@ class Replay(Model):
                 "a CSV file or a zarr group, its path relative to the file that names it",
                 "mend the path",
             )
-        found = digest(path)
+        try:
+            found = digest(path)
+        except OSError as error:
+            raise conflict(
+                f"'{path}', which cannot be read ({error.strerror or type(error).__name__})",
+                "a CSV file or a zarr group",
+                "let it be read",
+            ) from None
         if given is not None and given != found:
             raise conflict(
                 f"'{path}' with the hash {found[:12]}, not {str(given)[:12]}",

@@ -1,5 +1,7 @@
 """Replayed series: by hand from CSV and zarr, part of what a run is, refused with a sentence."""
 
+import csv
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,12 @@ def test_policies_may_replay_another_series_or_none(tmp_path):
 
 SENTENCES = {
     "a missing file": ({"rows": None}, r"replay: the file '.*btc\.csv' does not exist; .*mend"),
+    "no row": ({"rows": "\n"}, r"replay: no column 'time' in btc\.csv; .*this one is empty"),
+    "a column twice": (
+        {"rows": ROWS.replace("other", "btc_usd")},
+        r"assets.BTC: 2 columns 'btc_usd' in btc\.csv; .*each column once; rename",
+    ),
+    "a list of no names": ({"asset": "[[BTC]]"}, r"assets: \[\['BTC'\]\] came; .*a mapping"),
     "an unknown column": ({"asset": "{BTC: btc}"}, r"BTC: no column 'btc' in btc\.csv; .*other"),
     "no time": ({"rows": ROWS.replace("time,", "date,")}, r"replay: no column 'time'"),
     "a price that is none": (
@@ -197,6 +205,46 @@ def test_a_series_that_does_not_fit_is_one_sentence(case, tmp_path):
     assert "; allowed is " in text
     assert "\n" not in text
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (ROWS.encode("utf-16"), "it is not UTF-8 text"),
+        (gzip.compress(ROWS.encode()), "it is not UTF-8 text"),
+        (b"time,btc_usd\r0,100\r12,90\r\n" + b"x" * (csv.field_size_limit() + 1), "field larger"),
+    ],
+    ids=["UTF-16", "gzip", "no CSV"],
+)
+def test_a_file_that_is_no_csv_is_one_sentence(tmp_path, content, why):
+    (tmp_path / "btc.csv").write_bytes(content)
+    said = rf"replay\.file: btc\.csv, which cannot be read \({why}.*\); .* CSV file in UTF-8"
+    with pytest.raises(ConfigError, match=said):
+        replayed(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("prices", "came"),
+    [
+        (("time", list("abcde")), r"'BTC', .* of the shape \[5\]"),
+        ((("time", "side"), np.ones((5, 2))), r"'BTC', float64 of the shape \[5, 2\]"),
+        (("other", np.ones(4)), r"'BTC', float64 of the shape \[4\], beside times"),
+        (100.0, r"'BTC', float64 of the shape \[\]"),
+    ],
+    ids=["text", "two columns", "another length", "one number"],
+)
+@pytest.mark.filterwarnings("ignore:The data type")  # of zarr, for text
+def test_a_zarr_group_without_a_price_a_time_is_one_sentence(tmp_path, prices, came):
+    group = xr.Dataset({"BTC": prices}, {"time": MINUTES})
+    group.to_zarr(tmp_path / "s.zarr", zarr_format=3, consolidated=False)
+    with pytest.raises(ConfigError, match=f"replay.file: {came}.*one number for each time"):
+        replayed(tmp_path, None, name="s.zarr", asset="[BTC]")
+
+
+def test_a_csv_file_as_excel_writes_it(tmp_path):
+    (tmp_path / "btc.csv").write_bytes(b"\xef\xbb\xbf" + ROWS.encode())
+    world = build(replayed(tmp_path, None)).world
+    np.testing.assert_allclose(world.replay[:, 1], expected(), rtol=1e-12)
 
 
 def test_without_a_limit_a_gap_is_twice_the_usual_spacing(tmp_path):
