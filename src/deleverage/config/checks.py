@@ -166,12 +166,12 @@ class Checker:
         """Refuse an unknown venue."""
         self.known(name, self.scenario.venues, key, "venue")
 
-    def scope(self, scope: str, key: Key) -> None:
-        """Refuse `ASSET@VENUE` of an unknown asset or venue."""
-        asset, _, venue = scope.partition("@")
-        if scope != EVERYWHERE:
+    def scope(self, scope: str, key: Key, whole: bool = True) -> None:
+        """Refuse `ASSET@VENUE` of an unknown asset or venue, and all assets unless `whole`."""
+        asset, at, venue = scope.partition("@")
+        if scope != EVERYWHERE or not whole:
             self.asset(asset, key)
-        if venue:
+        if at:
             self.venue(venue, key)
 
     def _assets(self) -> None:
@@ -267,7 +267,7 @@ class Checker:
 
     def _policy(self, entry: PolicySpec, key: Key) -> None:
         for scope in entry.collateral:
-            self.scope(scope, (*key, "collateral", scope))
+            self.scope(scope, (*key, "collateral", scope), whole=False)
             asset, _, venue = scope.partition("@")
             venues = [venue] if venue else self.scenario.venues
             if not any(asset in self.scenario.venues[name].collateral for name in venues):
@@ -279,7 +279,7 @@ class Checker:
                 )
         segregated.check_policy(self, entry, key)
         for scope, rule in entry.index.items():
-            self.scope(scope, (*key, "index", scope))
+            self.scope(scope, (*key, "index", scope), whole=False)
             asset, _, venue = scope.partition("@")
             check_index_rule(self, rule, asset, venue or None, (*key, "index", scope))
             venues = [venue] if venue else list(self.scenario.venues)
@@ -296,7 +296,7 @@ class Checker:
             self.scope(scope, (*key, "leverage", "cap", scope))
         for scope in entry.leverage.maintenance:
             here = (*key, "leverage", "maintenance", scope)
-            self.scope(scope, here)
+            self.scope(scope, here, whole=False)
             asset, _, venue = scope.partition("@")
             perps = [(v, pair) for v, pair, kind in self.names.parts.values() if kind == "perp"]
             if not any(pair == asset and venue in ("", v) for v, pair in perps):

@@ -72,6 +72,22 @@ class Names:
                 "venues and assets",
                 f"did you mean '{near[0]}'?" if near else "mend the label",
             )
+        if quote in (self.numeraire, asset):
+            what = "the numeraire" if quote == self.numeraire else "the asset itself"
+            self.config.source.refuse(
+                key,
+                f"the market '{label}', quoted in {what}",
+                "cross pairs of two assets, as a pair without a quote is in USD",
+                f"write {venue}/{asset}/spot",
+            )
+        if quote and quote not in self.assets:
+            near = difflib.get_close_matches(quote, self.assets, n=1)
+            self.config.source.refuse(
+                key,
+                f"the quote asset '{quote}' is unknown",
+                ", ".join(one for one in self.assets if one not in (asset, self.numeraire)),
+                f"did you mean '{near[0]}'?" if near else "use one of these",
+            )
         if quote and f"{venue}/{quote}/spot" not in self.config.scenario.markets:
             self.config.source.refuse(
                 key,

@@ -142,6 +142,41 @@ CASES = {
     "an empty policy": ("baseline: {}", "baseline:", "policies.baseline: nothing came; .*mapping"),
     "an unknown kind": ("kind: loan", "kind: laon", "the kind 'laon' came; .*'loan'.*mean `loan`"),
     "no kind": ("{kind: lognormal, median: 10", "{median: 10", "leverage: `kind` is missing"),
+    "a pair quoted in the numeraire": (
+        "exchange/USDe/spot:",
+        "exchange/USDe-USDT/spot:",
+        "'exchange/USDe-USDT/spot', quoted in the numeraire; .*; write exchange/USDe/spot.$",
+    ),
+    "a pair of one asset": (
+        "others/USDe/spot:",
+        "others/USDe-USDe/spot:",
+        "quoted in the asset itself; .*; write others/USDe/spot.$",
+    ),
+    "a pair quoted in what is unknown": (
+        "others/USDe/spot:",
+        "others/USDe-BTX/spot:",
+        "the quote asset 'BTX' is unknown; allowed is BTC; did you mean 'BTC'",
+    ),
+    "an index of all assets": (
+        "{index: {USDe:",
+        '{index: {"*":',
+        r"index.\*: the asset '\*' is unknown; allowed is USDT, BTC, USDe",
+    ),
+    "collateral of all assets": (
+        "{collateral: {USDe:",
+        '{collateral: {"*":',
+        r"policies.no_parity.collateral.\*: the asset '\*' is unknown; allowed is USDT, BTC, USDe",
+    ),
+    "maintenance of all assets": (
+        "{collateral: {USDe: {parity: false}}}",
+        '{leverage: {maintenance: {"*": 1%}}}',
+        r"leverage.maintenance.\*: the asset '\*' is unknown; allowed is USDT, BTC, USDe",
+    ),
+    "a venue that is left out": (
+        "{collateral: {USDe:",
+        '{collateral: {"USDe@":',
+        "policies.no_parity.collateral.USDe@: the venue '' is unknown; allowed is exchange, others",
+    ),
     "an unknown market": ("exchange/BTC/perp: {", "exchnge/BTC/perp: {", "mean 'exchange'"),
     "an unknown asset": ("{USDe: {parity", "{USDE: {parity", "asset 'USDE' is unknown; .*'USDe'"),
     "an unknown venue": (
