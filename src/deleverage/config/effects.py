@@ -103,9 +103,10 @@ class _Effects:
                 )
             kind = mark_under(self.entry, self.config.scenario.venues[venue].mark, venue).kind
             if change.basis_half_life is not None and kind != "median":
+                name = "basis_half_life" if change.preset is None else "preset"
                 self.refuse(
-                    ("mark", venue, "basis_half_life"),
-                    f"a basis_half_life of marks that are of kind `{kind}`",
+                    ("mark", venue, name),
+                    f"a {name} of marks that are of kind `{kind}`",
                     "it with `kind: median`",
                     "remove it, or write `kind: median`",
                 )

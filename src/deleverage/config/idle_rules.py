@@ -74,13 +74,14 @@ def _prices(scenario: Scenario, name: str, venue: Venue, key: Key) -> Iterator[S
             "it on venues where books hold perps",
         )
     if is_set(venue.mark, "basis_half_life"):
+        field = "basis_half_life" if venue.mark.preset is None else "preset"
         yield Suspect(
-            (*key, "mark", "basis_half_life"),
+            (*key, "mark", field),
             lambda setting: (
                 mark_under(setting.entry, setting.scenario.venues[name].mark, name).kind
                 == "median"
             ),
-            f"a basis_half_life of marks that are of kind `{venue.mark.kind}`",
+            f"a {field} of marks that are of kind `{venue.mark.kind}`",
             "it with `kind: median`",
             "remove it, or write `kind: median`",
         )

@@ -51,21 +51,21 @@ SaleKind = Annotated[str, choice("market", "spread", "redeem", "backstop", "hold
 class MarkChange(Model):
     """The part of a mark rule that a policy sets on a venue."""
 
+    preset: Annotated[str, named("mark rule", published_rules("mark"))] | None = None
     kind: MarkKind | None = None
     basis_half_life: HalfLife | None = None  # of the EMA of perp minus index in a `median`
-
-
-class Mark(MarkChange):
-    """The price that a perp's margin is computed on, with the defaults of a venue."""
-
-    preset: Annotated[str, named("mark rule", published_rules("mark"))] | None = None
-    kind: MarkKind = "median"
-    basis_half_life: HalfLife = 0.5
 
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, given: Any) -> Any:
         return with_preset("mark", given)
+
+
+class Mark(MarkChange):
+    """The price that a perp's margin is computed on, with the defaults of a venue."""
+
+    kind: MarkKind = "median"
+    basis_half_life: HalfLife = 0.5
 
 
 def _any_book(weights: dict[str, float]) -> dict[str, float]:

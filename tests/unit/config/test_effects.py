@@ -75,6 +75,10 @@ LEVERS = {
         "{exchange: {basis_half_life: 1m}}",
         "{exchange: {basis_half_life: 2m}}",
     ),
+    "mark.preset": (
+        "{exchange: {preset: hyperliquid}}",
+        "{exchange: {preset: binance_until_2025_09_18}}",
+    ),
     "leverage.cap": ("{cap: 3}", "{cap: {BTC@others: 3}}"),
     "leverage.loop_cap": ("{loop_cap: 2}", "{loop_cap: 3}"),
     "leverage.repledge": ("{repledge: false}", "{repledge: true}"),
@@ -159,6 +163,7 @@ def pairs(tried, part):
 
 REFUSED = {
     "leverage.cap={USDe: 3}": "a leverage cap of 'USDe', of which nobody holds a perp.*BTC@others",
+    "mark={exchange: {preset: hyperliquid, kind: last}}": "preset: a preset of marks that are of",
     "liquidation.target=2": "a target where nothing is liquidated to a target.*`kind: target`",
     "liquidation={kind: targeting, target: 2}": "a target where nothing is liquidated",
     "liquidation.by_venue={others: {collateral_fee: 1%}}": "on 'others' where nothing is pledged",

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from deleverage.config import build, load_config
+from deleverage.config.names import Names
 from deleverage.config.presets import listed, published_rules
+from deleverage.config.resolve import resolve
 from deleverage.config.rules import IndexRule, Mark
 from deleverage.errors import ConfigError
 
@@ -90,6 +92,26 @@ def test_what_stands_beside_it_goes_over_that_too_and_it_holds_for_a_product():
     text = "policies.x={index: {BTC: {futures: {preset: binance_outliers_2025}}}}"
     rule = load_config(SMOKE, [text]).policies["x"].index["BTC"]
     assert (rule.component_clamp, rule.futures.component_clamp) == (None, 0.01)
+
+
+def test_a_policy_and_a_sweep_name_a_published_mark():
+    config = load_config(
+        SMOKE,
+        [
+            "policies.x.mark.exchange.preset=hyperliquid",
+            "policies.y.mark.exchange={preset: hyperliquid, basis_half_life: 1m}",
+            "sweep.grid.mark.exchange.preset=[hyperliquid, binance_since_2025_09_18]",
+        ],
+    )
+    names = Names(config)
+    found = {
+        label: resolve(config, names, entry).mark["exchange"].basis_half_life
+        for label, entry in config.entries.items()
+    }
+    assert found["baseline"] == 0.5
+    assert found["x"] == found["mark.exchange.preset=hyperliquid"] == pytest.approx(104 / 60)
+    assert found["mark.exchange.preset=binance_since_2025_09_18"] == pytest.approx(10 / 60)
+    assert found["y"] == 1.0
 
 
 def test_another_preset_in_an_override_replaces_what_the_first_one_wrote():
