@@ -65,6 +65,17 @@ def test_attribute_of_a_config_continues_its_run(call, config, made):
     assert json.loads(out)["run"] == str(made)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--set", "seed=1"), ("--paths", "8"), ("--workers", "0"), ("--out", "runs")],
+)
+def test_attribute_of_a_run_takes_no_option_of_a_config(call, made, option, value):
+    code, out, said = call("attribute", made, option, value)
+    assert (code, out) == (2, "")
+    assert said.startswith(f"error: {option} came with the run directory {made}, which is made")
+    assert f"allowed is {option} with a config; leave it out" in said
+
+
 def test_a_config_without_causes_is_refused_before_it_runs(call, tmp_path):
     code, _, said = call("attribute", SMOKE, "--out", tmp_path)
     assert code == 2
@@ -177,6 +188,7 @@ def test_an_outcome_that_is_not_the_stored_one_is_an_error(made):
     [
         ((), "name one path by `--path N`"),
         (("--worst", "2"), "name one path by"),
+        (("--path", "2", "--at", "exchange"), "name one path by"),
         (("--path", "64"), "path is 64, but this run has the paths 0 to 63"),
         (("--path", "0", "--policy", "floor"), "policy 'floor' is not in this run"),
         (("--worst", "1", "--by", "debt"), "`by` is 'debt'"),

@@ -11,8 +11,12 @@ from deleverage.cli.figures import figure_of_path, require_matplotlib
 from deleverage.cli.options import AsJson, Out, Overrides, Paths, RunFolder, Workers
 from deleverage.printing import print_json, terminal_width
 
+OF_A_CONFIG = {"set_": "--set", "paths": "--paths", "workers": "--workers", "out": "--out"}
+"""Options that say how a config is run, by parameter."""
+
 
 def attribute(
+    context: typer.Context,
     target: Annotated[
         Path, typer.Argument(metavar="RUN|CONFIG", help="A run directory, or a config to run.")
     ],
@@ -29,10 +33,18 @@ def attribute(
     from deleverage import sweep
     from deleverage.analysis.attribution_table import as_text, attribute, required
     from deleverage.config import load_config
+    from deleverage.errors import ConfigError
     from deleverage.results import open_run
 
     require_matplotlib(figure)
     if target.is_dir():
+        for name, option in OF_A_CONFIG.items():
+            source = context.get_parameter_source(name)
+            if source is not None and source.name != "DEFAULT":
+                raise ConfigError(
+                    f"{option} came with the run directory {target}, which is made already; "
+                    f"allowed is {option} with a config; leave it out, or name the config."
+                )
         opened = open_run(target)
         wanted = opened.config.attribution
     else:
@@ -68,8 +80,11 @@ def replay(
     from deleverage.results import open_run
     from deleverage.sweep.replay import Replayer, worst_paths
 
-    if (path is None) == (worst is None) or (worst is None) != (by is None):
-        raise ConfigError("name one path by `--path N`, or the worst by `--worst K --by VAR`.")
+    is_ranked = worst is not None
+    if (path is None) != is_ranked or is_ranked != (by is not None) or (at and not is_ranked):
+        raise ConfigError(
+            "name one path by `--path N`, or the worst by `--worst K --by VAR`, `--at LABEL` of it."
+        )
     opened = open_run(folder)
     chosen = [path] if path is not None else []
     if worst is not None and by is not None:
