@@ -145,6 +145,27 @@ def test_frontier_knows_which_values_are_good_or_asks(call, made):
     assert call(*words, "peak_time", "--good", "high")[0] == 0
 
 
+def test_frontier_takes_one_place_or_says_that_it_sums(call, made):
+    words = ("frontier", made, "--measure", "mean", "--variable", "trough_price")
+    assert "mean of trough price, summed over market; high is good" in call(*words)[1].replace(
+        ", 1;", ";"
+    )
+    of_one = (*words, "--at", "market=exchange/USDe/spot")
+    assert "mean of trough price at exchange/USDe/spot" in call(*of_one)[1]
+    found = json.loads(call(*of_one, "--json")[1])
+    assert (found["selection"], found["summed"]) == ({"market": "exchange/USDe/spot"}, [])
+    stored = dl.open_run(made).outcomes.trough_price.sel(market="exchange/USDe/spot").mean("path")
+    for row in found["rows"]:
+        assert row["risk"] == pytest.approx(float(stored.sel(policy=row["policy"])), rel=1e-6)
+    for wrong in ("exchange/USDe/spot", "market=", "=x"):
+        code, _, said = call(*words, "--at", wrong)
+        assert code == 2
+        assert f"'{wrong}' came; allowed is DIM=LABEL" in said
+    code, _, said = call(*words, "--at", "market=nowhere")
+    assert code == 2
+    assert "trough_price has no market 'nowhere'; allowed are" in said
+
+
 def test_replay_writes_out_the_stored_path(call, made, tmp_path):
     of_policy = dl.open_run(made).outcomes.sel(policy="own_book")
     number = int(np.argmax(of_policy.liquidated_notional.values))

@@ -66,8 +66,8 @@ def frontier(
         the estimates, and `probability` with `_lower`, `_upper`; `dominated_by` (empty on the
         front), the policy of least risk among those that cost no more, and `excess`, by how much
         its risk is better, with the error and interval of the paired difference; `flagged` paths.
-        In `attrs` the `paths` that every policy has, how many are `missing`, and whether a low or a
-        high risk is `good`.
+        In `attrs` the `paths` that every policy has, how many are `missing`, whether a low or a
+        high risk is `good`, the `selection`, and the dimensions that are `summed`.
 
     Raises:
         ConfigError: A variable is not stored, a cost varies over paths, or nothing says which
@@ -86,6 +86,8 @@ def frontier(
     side = good_measure(values, what)
     sign = 1.0 if side == "low" else -1.0
     x = by_policy(outcomes[variable], selection or {})
+    free = {"policy", "path", *(selection or {})}
+    summed = [str(dim) for dim in outcomes[variable].dims if dim not in free]
     together = common(x)
     found = batched(together, what, level=level)
     amounts = []
@@ -126,6 +128,8 @@ def frontier(
             "level": level,
             "good": side,
             "costs": list(costs),
+            "selection": {dim: str(label) for dim, label in (selection or {}).items()},
+            "summed": summed,
             "paths": found.paths,
             "missing": x.sizes["path"] - found.paths,
             **({"q": what.q} if hasattr(what, "q") else {}),

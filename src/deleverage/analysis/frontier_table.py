@@ -113,7 +113,9 @@ def risk_in_words(front: xr.Dataset) -> str:
     notes, unit = front.attrs, front.risk.attrs.get("units", "")
     level = f" {100.0 * notes['q']:.4g}%" if "q" in notes else ""
     name = f"{notes['measure']}{level} of {notes['variable']}".replace("_", " ")
-    return f"{name}{f', {unit}' if unit else ''}"
+    places = "".join(f" at {label}" for label in notes["selection"].values())
+    summed = f", summed over {' and '.join(notes['summed'])}" if notes["summed"] else ""
+    return f"{name}{places}{summed}{f', {unit}' if unit else ''}"
 
 
 def marked(front: xr.Dataset, row: Mapping[str, Any], name: str) -> str:

@@ -10,6 +10,7 @@ import typer
 from deleverage.cli.figures import require_matplotlib
 from deleverage.cli.options import (
     AsJson,
+    At,
     ConfigFile,
     Out,
     Overrides,
@@ -17,6 +18,7 @@ from deleverage.cli.options import (
     RiskFigure,
     RunFolder,
     Workers,
+    selected,
 )
 from deleverage.printing import as_columns, print_json
 
@@ -65,6 +67,7 @@ def frontier(
     good: Annotated[
         str | None, typer.Option(metavar="low|high", help="Which values of the variable are good.")
     ] = None,
+    at: At = None,
     figure: RiskFigure = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +77,11 @@ def frontier(
     from deleverage.results import open_run
 
     require_matplotlib(figure)
+    selection = selected(at)
     outcomes = open_run(folder).outcomes
-    found = frontier(outcomes, variable, measure, q, above=above, below=below, good=good)
+    found = frontier(
+        outcomes, variable, measure, q, above=above, below=below, selection=selection, good=good
+    )
     if figure is not None:
         from deleverage.report import frontier_figure
 
@@ -84,6 +90,7 @@ def frontier(
     if as_json:
         print_json(
             {"variable": variable, "measure": measure, "q": q, "good": found.attrs["good"]}
+            | {name: found.attrs[name] for name in ("selection", "summed")}
             | {"thin": "thin_tail" in found.attrs, "rows": rows}
         )
         return

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deleverage.errors import ConfigError
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A config file (YAML).")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Overrides = Annotated[
@@ -23,7 +25,31 @@ Out = Annotated[str, typer.Option(metavar="DIR", help="Where run directories are
 RiskFigure = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Draw risk against costs into this file.")
 ]
+At = Annotated[
+    list[str] | None,
+    typer.Option("--at", metavar="DIM=LABEL", help="Of the variable; dims without one are summed."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+
+def selected(at: list[str] | None) -> dict[str, str]:
+    """Labels by dimension.
+
+    Raises:
+        ConfigError: A word is no `DIM=LABEL`, or a dimension comes twice.
+    """
+    found: dict[str, str] = {}
+    for word in at or ():
+        dim, equals, label = word.partition("=")
+        if not (dim and equals and label) or dim in found:
+            raise ConfigError(
+                f"--at: '{word}' came; allowed is DIM=LABEL, once a dimension: write something "
+                "like market=exchange/USDe/spot."
+            )
+        found[dim] = label
+    return found
+
 
 FAILED = 1
 INCOMPLETE = 3
