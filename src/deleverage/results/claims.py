@@ -1,11 +1,12 @@
 """Leases: which live driver works on which unit.
 
-They only save double work. Markers decide what is done, so a lease that is lost or taken over
-costs time and never correctness.
+Those on units only save double work: markers decide what is done, so one that is lost or taken over
+costs time and never correctness. Whoever holds the one on the plan may grow the run or close it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -14,9 +15,10 @@ import time
 import uuid
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from deleverage.errors import RunError
-from deleverage.results.files import create_text, replace_text
+from deleverage.results.files import create_text
 
 CLAIMS_FOLDER = "claims"
 PLAN_CLAIM = "plan"
@@ -24,36 +26,91 @@ HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
 
 
-def _is_live(path: Path) -> bool:
+def _ended(holder: Any) -> bool:
+    """Whether the driver that a lease names was a process of this machine, and is none now."""
+    if holder.get("host") != socket.gethostname():
+        return False
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        age = time.time() - path.stat().st_mtime
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _now(folder: Path) -> float:
+    """The time by which files in a folder are dated; a file server's clock need not be ours."""
+    probe = folder / f".now.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        probe.touch(exist_ok=False)
+        try:
+            os.utime(probe)
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError:  # who cannot write here takes no lease either, and only looks
+        return time.time()
+
+
+def _is_live(path: Path, now: float) -> bool:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        age = now - path.stat().st_mtime
     except (OSError, ValueError):
         return False
-    if age > STALE_SECONDS:
-        return False
-    if content.get("host") != socket.gethostname():
-        return True
+    return age <= STALE_SECONDS and not _ended(holder)
+
+
+def _is_left(path: Path, now: float) -> bool:
+    """Whether a temporary file is nobody's any more; whoever writes one links it at once."""
     try:
-        os.kill(int(content["pid"]), 0)
-    except ProcessLookupError:
-        return False
+        if now - path.stat().st_mtime > STALE_SECONDS:
+            return True
+        return _ended(json.loads(path.read_text(encoding="utf-8")))
     except OSError:
-        return True
-    return True
+        return True  # linked and removed meanwhile
+    except ValueError:  # half written
+        return False
 
 
 def live_claims(run_dir: Path) -> list[str]:
     """Names claimed by drivers that are alive."""
     folder = Path(run_dir) / CLAIMS_FOLDER
-    return [path.stem for path in sorted(folder.glob("*.json")) if _is_live(path)]
+    listed = sorted(folder.glob("*.json"))
+    now = _now(folder) if listed else 0.0
+    return [path.stem for path in listed if _is_live(path, now)]
 
 
 def remove_stale_claims(run_dir: Path) -> None:
-    """Remove what dead drivers left."""
-    for path in (Path(run_dir) / CLAIMS_FOLDER).iterdir():
-        if path.suffix != ".json" or not _is_live(path):
+    """Remove what dead drivers left; live ones may be taking leases meanwhile."""
+    folder = Path(run_dir) / CLAIMS_FOLDER
+    now = _now(folder)
+    for path in folder.iterdir():
+        left = not _is_live(path, now) if path.suffix == ".json" else _is_left(path, now)
+        if left:
             path.unlink(missing_ok=True)
+
+
+def _bury(path: Path) -> bool:
+    """Move a dead driver's lease out of the way; of several that try one does, and may create."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return True  # released meanwhile
+    if _is_live(path, _now(path.parent)):
+        return False
+    grave = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        os.rename(path, grave)
+    except FileNotFoundError:
+        return False  # another was faster
+    dead = grave.read_text(encoding="utf-8") == text
+    if not dead:  # another was faster, and this is its new lease
+        with contextlib.suppress(FileExistsError):
+            os.link(grave, path)
+    grave.unlink()
+    return dead
 
 
 class Claims:
@@ -103,12 +160,10 @@ class Claims:
         """Take a lease unless a live driver holds it; returns whether it is now ours."""
         path = self._path(name)
         self._held.add(name)  # before it is: a signal in between must not leave it behind
-        if not create_text(path, self._text):
-            if _is_live(path):
-                self._held.discard(name)
-                return False
-            replace_text(path, self._text)
-        return True
+        if create_text(path, self._text) or (_bury(path) and create_text(path, self._text)):
+            return True
+        self._held.discard(name)
+        return False
 
     def acquire_all(self) -> None:
         """Take the lease on the whole directory.

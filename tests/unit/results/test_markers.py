@@ -1,10 +1,6 @@
-import os
-import subprocess
-
 import pytest
 
 from deleverage.errors import RunError
-from deleverage.results.claims import Claims, live_claims
 from deleverage.results.markers import (
     find_markers,
     is_done,
@@ -49,28 +45,6 @@ def test_differing_markers_of_one_name_are_told_apart(tmp_path):
     write_marker(tmp_path, UNIT, {"a/c/0": (10, 1)}, 1.0, {})
     with pytest.raises(RunError, match="stored twice"):
         write_marker(tmp_path, UNIT, {"a/c/0": (10, 2)}, 1.0, {})
-
-
-def test_a_live_lease_is_respected_and_released(tmp_path):
-    with Claims(tmp_path) as one, Claims(tmp_path) as other:
-        assert one.acquire("u")
-        assert not other.acquire("u")
-        assert live_claims(tmp_path) == ["u"]
-        with pytest.raises(RunError, match="another process is working"):
-            other.acquire_all()
-        one.release("u")
-        assert other.acquire("u")
-    assert live_claims(tmp_path) == []
-
-
-def test_the_lease_of_a_dead_process_is_taken_over(tmp_path):
-    dead = Claims(tmp_path)
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    dead._text = dead._text.replace(str(os.getpid()), str(ended.pid))
-    assert dead.acquire("u")
-    with Claims(tmp_path) as claims:
-        assert claims.acquire("u")
 
 
 def test_each_unit_is_told_all_its_markers(tmp_path):
