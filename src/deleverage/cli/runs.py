@@ -130,12 +130,12 @@ def summary(folder: RunFolder, as_json: AsJson = False) -> None:
 def _keep_summary(opened: Run) -> xr.Dataset:
     """Measure a run and keep the measures as its group `summary`."""
     from deleverage.analysis.summary import summary
-    from deleverage.results import write_group
+    from deleverage.results import keep_group
     from deleverage.sweep.interruption import interruptible
 
     with interruptible(opened.path):
         measured = summary(opened.outcomes)
-        write_group(opened.path, "summary", measured)
+        keep_group(opened, "summary", measured)
     return measured
 
 

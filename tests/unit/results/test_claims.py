@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,8 @@ def test_of_two_that_see_the_same_dead_lease_one_takes_it_over(tmp_path, folder,
     one, other = Claims(tmp_path), Claims(tmp_path)
     is_live, judged = module._is_live, []
 
-    def slow(path: Path, now: float) -> bool:
-        live = is_live(path, now)
+    def slow(*given: Any) -> bool:
+        live = is_live(*given)
         if not judged:
             judged.append(live)
             assert other.acquire("plan")  # all of it, before the first goes on
