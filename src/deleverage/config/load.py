@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from deleverage.config.checks import check
 from deleverage.config.models import Config
 from deleverage.config.sentences import refuse
-from deleverage.config.source import Source, override, read
+from deleverage.config.shocks import SERIES
+from deleverage.config.source import Key, Source, override, read
 
 
 def load_config(
@@ -47,16 +48,21 @@ def load_config(
 def _locate_series(source: Source) -> None:
     """Make the paths of replayed series absolute, which are relative to the file that names them.
 
-    So a config that is written elsewhere, as a run does, still names the same series.
+    So a config that is written elsewhere, as a run does, still names the same series. They stand
+    where a key path ends in `shocks.replay.file`: of the scenario, an entry's, a cause's override
+    of it, or a lever of a sweep, which may be dotted and lists values.
     """
-    policies = source.value.get("policies")
-    labels = policies if isinstance(policies, dict) else {}
-    for above in ((), *(("policies", label) for label in labels)):
-        key = (*above, "scenario", "shocks", "replay", "file")
-        value: Any = source.value
-        for part in key[:-1]:
-            value = value.get(part) if isinstance(value, dict) else None
-        if isinstance(value, dict) and isinstance(value.get("file"), str):
+
+    def absolute(value: Any, lever: str, key: Key) -> Any:
+        if isinstance(value, dict):
+            for name, one in value.items():
+                value[name] = absolute(one, f"{lever}.{name}", (*key, name))
+        elif isinstance(value, list):
+            value[:] = [absolute(one, lever, (*key, place)) for place, one in enumerate(value)]
+        elif isinstance(value, str) and lever.endswith(f".{SERIES}"):
             written = source.place(key).file
             folder = Path() if written.startswith("--set") else Path(written).parent
-            value["file"] = str((folder / value["file"]).resolve())
+            return str((folder / value).resolve())
+        return value
+
+    absolute(source.value, "", ())

@@ -325,6 +325,10 @@ def _columns(value: Any) -> Any:
     return value
 
 
+SERIES = "shocks.replay.file"
+"""Where a scenario names the file that its fundamentals follow."""
+
+
 class Replay(Model):
     """Fundamentals that follow a given series, on every path."""
 

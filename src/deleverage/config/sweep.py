@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
@@ -17,6 +18,7 @@ from deleverage.config.base import Model
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import conflict, refusal, whole
 from deleverage.config.sentences import refuse
+from deleverage.config.shocks import SERIES
 from deleverage.config.source import Key, Source, merge
 
 _END = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)")
@@ -170,8 +172,10 @@ def expand(sweep: Sweep, listed: Mapping[str, PolicySpec], source: Source) -> di
         ConfigError: a lever does not exist, a value is not allowed, or a label is taken.
     """
     made: dict[str, PolicySpec] = {}
-    for row in sweep.rows():
-        label = label_of(row)
+    rows = list(sweep.rows())
+    whole = len({label_of(row) for row in rows}) < len(rows)  # files of one name
+    for row in rows:
+        label = label_of(row, whole)
         if label in listed or label in made:
             came = f"the entry '{label}' exists already"
             source.refuse(("sweep",), came, "each entry once", "remove one of the two")
@@ -199,17 +203,20 @@ def written_at(parts: Mapping[Key, Iterable[str]], source: Source) -> dict[str, 
     }
 
 
-def label_of(row: Mapping[str, Any]) -> str:
-    """The label of an entry that is made from levers."""
-    return ",".join(f"{lever}={_shown(value)}" for lever, value in row.items())
+def label_of(row: Mapping[str, Any], whole: bool = False) -> str:
+    """The label of an entry that is made from levers, with the names of files or all of a path."""
+    return ",".join(f"{lever}={_shown(value, lever, whole)}" for lever, value in row.items())
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, lever: str, whole: bool) -> str:
     """A value as a label shows it: as written, mappings and lists without quotes or spaces."""
     if isinstance(value, dict):
-        return "{" + " ".join(f"{name}:{_shown(one)}" for name, one in value.items()) + "}"
+        parts = (f"{name}:{_shown(v, f'{lever}.{name}', whole)}" for name, v in value.items())
+        return "{" + " ".join(parts) + "}"
     if isinstance(value, list | tuple):
-        return "[" + " ".join(_shown(one) for one in value) + "]"
+        return "[" + " ".join(_shown(one, lever, whole) for one in value) + "]"
+    if isinstance(value, str) and lever.endswith(f".{SERIES}") and not whole:
+        return Path(value).name
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

@@ -132,6 +132,68 @@ def test_policies_may_replay_another_series_or_none(tmp_path):
     assert mild.replay[-1, 1, -1] == pytest.approx(before + np.log(80 / 90) * 6 / 6.5)
 
 
+FORMS = {  # how a config beside its series may name them: entries, and the file of each
+    "a lever": (
+        "sweep: {grid: {scenario.shocks.replay: [{file: mild.csv, longest_gap: 7m}, null]}}",
+        {"scenario.shocks.replay={file:mild.csv longest_gap:7m}": "mild.csv"},
+    ),
+    "a dotted lever": (
+        "sweep: {grid: {scenario.shocks.replay.file: [mild.csv, deep/wild.csv]}}",
+        {
+            "scenario.shocks.replay.file=mild.csv": "mild.csv",
+            "scenario.shocks.replay.file=wild.csv": "deep/wild.csv",
+        },
+    ),
+    "a part of it in a list": (
+        "sweep: {zip: {scenario.shocks: [{replay: {file: mild.csv}}]}}",
+        {"scenario.shocks={replay:{file:mild.csv}}": "mild.csv"},
+    ),
+    "a cause": (
+        "attribution: {causes: {wild: {scenario: {shocks: {replay: {file: mild.csv}}}}}}",
+        {"none": "mild.csv"},
+    ),
+    "a policy": (
+        "policies: {baseline: {}, x: {scenario: {shocks: {replay: {file: deep/wild.csv}}}}}",
+        {"x": "deep/wild.csv"},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch, form):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "mild.csv").write_text(ROWS.replace("60,1", "80,1"))
+    (tmp_path / "deep" / "wild.csv").write_text(ROWS.replace("60,1", "30,1"))
+    text, files = FORMS[form]
+    replayed(tmp_path)
+    path = tmp_path / "config.yaml"
+    kept = path.read_text().partition("policies:")[0]
+    policies = "" if "policies" in text else "\npolicies: {baseline: {}}"
+    path.write_text(f"{kept}{text}{policies}")
+    still = [*STILL, "scenario.shocks.outages=[]"]
+    config = load_config(path, still)
+    for label, file in files.items():
+        assert config.under(label).scenario.shocks.replay.file == str(tmp_path / file)
+    # and the run's own config names the same entries, wherever it lies
+    (tmp_path / "elsewhere" / "again.yaml").write_text(config.resolved_yaml())
+    again = load_config(tmp_path / "elsewhere" / "again.yaml")
+    assert again.policy_hashes() == config.policy_hashes()
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for folder, last in {"mild": "80,1", "wild": "30,1"}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "btc.csv").write_text(ROWS.replace("60,1", last))
+    grid = f"[{tmp_path}/mild/btc.csv, {tmp_path}/wild/btc.csv]"
+    config = replayed(tmp_path, ROWS, f"sweep.grid.scenario.shocks.replay.file={grid}")
+    for folder in ("mild", "wild"):
+        file = f"{tmp_path}/{folder}/btc.csv"
+        label = f"scenario.shocks.replay.file={file}"
+        assert config.under(label).scenario.shocks.replay.file == file
+
+
 SENTENCES = {
     "a missing file": ({"rows": None}, r"replay: the file '.*btc\.csv' does not exist; .*mend"),
     "no row": ({"rows": "\n"}, r"replay: no column 'time' in btc\.csv; .*this one is empty"),
