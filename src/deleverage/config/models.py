@@ -241,6 +241,7 @@ class Config(Model):
         yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         yaml.width = 100
         values = self.model_dump(mode="json", exclude_none=True)
+        _keep_nulls(values, self.model_dump(mode="json", exclude_unset=True))
         listed = {name: _plain(entry) for name, entry in self.policies.items()}
         text = io.StringIO()
         yaml.dump(values | {"policies": listed}, text)
@@ -270,8 +271,18 @@ class Config(Model):
         return values
 
 
+def _keep_nulls(values: dict[str, Any], said: Mapping[str, Any]) -> None:
+    """Write out the nulls that were said, which may take out what a preset has."""
+    for name, value in said.items():
+        if value is None:
+            values[name] = None
+        elif isinstance(value, dict) and isinstance(values.get(name), dict):
+            _keep_nulls(values[name], value)
+
+
 def _plain(entry: PolicySpec) -> dict[str, Any]:
-    return entry.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    """What an entry says, null included, which takes out what the scenario has."""
+    return entry.model_dump(mode="json", exclude_unset=True)
 
 
 def _digest(values: Any) -> str:

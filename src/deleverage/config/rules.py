@@ -5,7 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializationInfo,
+    Tag,
+    field_serializer,
+    model_validator,
+)
 
 from deleverage.config.base import EVERYWHERE, Model, Scoped
 from deleverage.config.presets import (
@@ -140,6 +149,11 @@ class IndexRule(IndexTerms):
 
     futures: IndexTerms | None = None  # perps and what is pledged for them
     loans: IndexTerms | None = None  # what is pledged for loans
+
+    @field_serializer("futures", "loans")
+    def _as_said(self, terms: IndexTerms | None, info: SerializationInfo) -> Any:
+        """What differs by product, null included, which takes out what holds for all products."""
+        return terms and terms.model_dump(mode=info.mode, exclude_unset=True)
 
     def layers(self, product: str) -> list[IndexTerms]:
         """The terms for all products, then those of one."""

@@ -1,6 +1,7 @@
 """Reading a config: includes, overrides, identity, hashes, what is written back."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from deleverage.config import load_config
+from deleverage.config.names import Names
+from deleverage.config.resolve import resolve
 from deleverage.config.rules import Breaker, DynamicHaircut, VaultRule
 
 ROOT = Path(__file__).parents[3]
@@ -277,3 +280,32 @@ def test_set_finds_names_with_dots(tmp_path):
     )
     assert config.policies["v1.2"].marketing.uptake == 0.5
     assert list(config.entries)[3:] == ["liquidation.pace=0.5", "liquidation.pace=0.25"]
+
+
+CLEARED = "scenario.venues.exchange.index.USDe="
+NULLS = {  # what an entry or a venue takes out, and how the index of USDe says so
+    "of the venue": (CLEARED + "{own: 1, floor: 90%}", "policies.x.index.USDe.floor=null"),
+    "of a preset": (
+        CLEARED + "{preset: okx_2023, component_clamp: null}",
+        "policies.x.index.USDe.move_limit=1%",
+    ),
+    "of all products": (
+        CLEARED + "{own: 1, floor: 90%, loans: {floor: null}}",
+        "policies.x.index.USDe.move_limit=1%",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NULLS)
+def test_null_is_written_out_where_it_takes_something_out(case, tmp_path):
+    config = load_config(SMOKE, NULLS[case])
+    (tmp_path / "again.yaml").write_text(config.resolved_yaml())
+    again = load_config(tmp_path / "again.yaml")
+    for label, entry in config.entries.items():
+        ours = resolve(config, Names(config), entry).index
+        assert resolve(again, Names(again), again.entries[label]).index == ours
+    assert (again.identity(), again.policy_hashes()) == (config.identity(), config.policy_hashes())
+    # and is not the same as nothing, which leaves it in
+    kept = [re.sub(r"(, )?\w+: null", "", text) for text in NULLS[case] if "=null" not in text]
+    other = load_config(SMOKE, [*kept, *(["policies.x.index.USDe={}"] if len(kept) < 2 else [])])
+    assert (other.identity(), other.policy_hashes()) != (config.identity(), config.policy_hashes())
