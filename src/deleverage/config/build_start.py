@@ -64,10 +64,10 @@ def starting_marks(
     for number, kind in enumerate(layout.mark_kinds):
         if not kind:
             continue
-        fair = index[layout.perp_index[number]]
-        basis = rules.basis_smoothing[number, policy] * (prices[number] - fair)
-        median = np.median([fair + basis, 1.0, fair])
-        marks[number] = {"index": fair, "last": 1.0, "median": median}[kind]
+        fair, last = index[layout.perp_index[number]], prices[number]
+        basis = rules.basis_smoothing[number, policy] * (last - fair)
+        median = np.median([fair + basis, last, fair])
+        marks[number] = {"index": fair, "last": last, "median": median}[kind]
     return marks
 
 

@@ -270,6 +270,14 @@ def test_due_at_start():
     assert built.policy.reporting.due_at_start.tolist() == [1, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize(("kind", "due"), [("index", False), ("median", True), ("last", True)])
+def test_marks_at_the_start_know_the_price_that_the_perp_starts_at(kind, due):
+    # half of its fair price, which is the index: ten times levered longs have lost all they had
+    low = "scenario.markets.exchange/BTC/perp.displacement=69%"
+    config = load_config(SMOKE, [low, f"scenario.venues.exchange.mark={{kind: {kind}}}"])
+    assert build(config).policy.reporting.due_at_start.any() == due
+
+
 def test_levers_that_vary_are_coordinates(smoke):
     assert set(smoke.policy_coords) == {
         "index.USDe.redemption",
