@@ -216,7 +216,7 @@ def issuers_seen(maps: Maps, rules: Rules, history: History) -> tuple[np.ndarray
 
 
 def open_interest_change(maps: Maps, rules: Rules, history: History) -> float:
-    """Notional of all perps at the end over the start, less one; NaN without perps."""
+    """Notional of all perps at the end over the start, less one; 0 without perps."""
     start, end = 0.0, 0.0
     for b in range(maps.perps.shape[0]):
         for j in range(maps.perps.shape[1]):
@@ -226,7 +226,7 @@ def open_interest_change(maps: Maps, rules: Rules, history: History) -> float:
                     left = history.position_left[-1, j, b, k]
                     start += size
                     end += size * left * history.price_after[-1, maps.perps[b, j]]
-    return end / start - 1.0 if start > 0.0 else np.nan
+    return end / start - 1.0 if start > 0.0 else 0.0
 
 
 def margin_of_dust(maps: Maps, rules: Rules, b: int, k: int) -> float:

@@ -507,7 +507,7 @@ INLINE void conclude(const Rules* r, const Series* x, State* s, Outcomes* out, c
     }
   for (int m = 0; m < MARKETS; m++) sum += out->trough_price[m];
   for (int v = 0; v < VENUES; v++) sum += s->fund[v];
-  out->open_interest_change = open_start > 0 ? (real)(open_end / open_start - 1) : NAN;
+  out->open_interest_change = open_start > 0 ? (real)(open_end / open_start - 1) : 0;
   out->status = (real)(selling + 2 * exhausted + 4 * (r->due_at_start > 0) + 8 * !isfinite(sum));
 }
 

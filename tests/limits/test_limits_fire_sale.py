@@ -30,6 +30,7 @@ def test_one_round_of_two_banks(limit, load_limit):
     assert trough == pytest.approx(shocked * np.exp([-0.00369, -0.008775]), rel=4 * EPSILON)
     assert float(ds.bad_debt) == 0.0
     assert float(ds.wrongful_liquidations.sum()) == 0.0
+    assert float(ds.open_interest_change) == 0.0  # of perps, which nobody holds
 
 
 def test_the_spiral_of_one_bank(limit, load_limit):

@@ -215,6 +215,14 @@ def test_nothing_happens_in_a_quiet_world():
     assert np.isnan(outcomes["peak_time"])
 
 
+@pytest.mark.parametrize(("size", "change"), [(1.0, -0.1), (0.0, 0.0)])
+def test_open_interest_is_that_of_perps_and_does_not_change_without_any(size, change):
+    world, policy = perp_world(1, 3, [[100.0 * size]], books__cash=50.0)
+    outcomes = reference.simulate(world, policy, flat_inputs(world, moves(3, 0.9)))
+    assert outcomes["liquidated_notional"] == 0.0
+    assert outcomes["open_interest_change"] == pytest.approx(change)
+
+
 def test_a_fall_of_the_peg_alone_liquidates_wrongfully_until_the_index_redeems():
     fall = np.array([0.0, 0.0, 0.30, 0.0, 0.0])[:, None]
     own = tiny_world(impact__displacement=fall)

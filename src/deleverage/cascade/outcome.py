@@ -21,7 +21,7 @@ from deleverage.cascade.holdings import holdings
 from deleverage.cascade.impact import with_rows
 from deleverage.cascade.losses import Losses, no_losses
 from deleverage.cascade.maps import Maps
-from deleverage.cascade.primitives import add_cohorts, sum_cohorts, sum_rows
+from deleverage.cascade.primitives import add_cohorts, ratio_or_one, sum_cohorts, sum_rows
 from deleverage.cascade.segregated import lost_apart
 from deleverage.cascade.vault import gains
 from deleverage.cascade.worklist import Drive, when
@@ -243,7 +243,6 @@ def conclude(
     lost = lost_apart(layout, maps, policy.kept_apart, end.markets.last_price, lost)
     missed = held.missed & ~held.taken_over
     missed_loss = sum_cohorts(jnp.where(missed, jnp.maximum(-equity, 0), 0))
-    open_start, open_end = whole.open_at_start, whole.open_interest
     accounts = sum_cohorts(jnp.where(held.liquidated, start.accounts, 0))
     gap = jnp.min(jnp.concatenate(tally.margin_gap), axis=0)
     sales = tally.sales
@@ -279,9 +278,7 @@ def conclude(
         "trough_index": tally.trough_index,
         "halted_minutes": tally.halted_steps * layout.step,
         "depeg_minutes": jnp.swapaxes(tally.depeg_steps, 0, 1) * layout.step,
-        "open_interest_change": jnp.where(
-            open_start == 0, 0, open_end / jnp.where(open_start == 0, 1, open_start) - 1
-        ),
+        "open_interest_change": ratio_or_one(whole.open_interest, whole.open_at_start) - 1,
         "least_margin_gap": gap,
         "wrongful_liquidations": jnp.stack([sales.wrongful_index, sales.wrongful_margin]),
         "missed_liquidations": tally.missed_notional,
