@@ -35,3 +35,16 @@ def lookup(values: Mapping[str, T] | None, asset: str, venue: str) -> T | None:
         if values is not None and key in values:
             return values[key]
     return None
+
+
+def laid_over(before: Mapping[str, T], after: Mapping[str, T]) -> dict[str, T]:
+    """Scoped values of a later layer over those of an earlier one: what it covers is gone.
+
+    So `ASSET` takes the place of `ASSET@VENUE`, and all assets that of both.
+    """
+    kept = {
+        scope: value
+        for scope, value in before.items()
+        if not {EVERYWHERE, scope.partition("@")[0]} & after.keys()
+    }
+    return kept | dict(after)

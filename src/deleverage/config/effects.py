@@ -244,6 +244,16 @@ class _Effects:
                     "remove it, or add such a book",
                 )
 
+        held = self.uses.perps | self.uses.pledged
+        for scope in rule.circuit_breaker or {}:
+            if not within(scope, held, venue):
+                self.refuse(
+                    (*key, "circuit_breaker", scope),
+                    f"a circuit breaker of {scope!r}{where}, which no book holds there",
+                    listed(held, "what a book holds, which is nothing"),
+                    "remove it, or add such a book",
+                )
+
     def _redemptions(self) -> None:
         """Sales to an issuer that redeems nothing would only ever wait."""
         for (venue, asset), sale in sales_under(self.config, self.entry).items():

@@ -340,7 +340,7 @@ class LiquidationChange(Model):
     backstop_discount: Share | None = None  # off the redemption or index price
     backstop_capacity: Money | None = None  # USD per minute, of each asset on each venue
     pause_pegged_while_shut: bool | None = None  # no pegged sales while the venue's gate is shut
-    circuit_breaker: BreakerTable | None = None
+    circuit_breaker: BreakerTable | None = None  # null or {}: none
 
 
 class LiquidationRule(LiquidationChange):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deleverage.config.base import EVERYWHERE, lookup
+from deleverage.config.base import EVERYWHERE, laid_over, lookup
 from deleverage.config.models import Config
 from deleverage.config.policies import PolicySpec
 from deleverage.config.rules import LiquidationRule
@@ -30,18 +30,20 @@ class Sale:
 
 
 def liquidation_under(entry: PolicySpec, rule: LiquidationRule, venue: str) -> LiquidationRule:
-    """A venue's rule with what a policy sets of it; sales by asset are laid over the venue's."""
+    """A venue's rule with what a policy sets of it, of all venues and then of this one."""
     for change in (entry.liquidation, entry.liquidation.by_venue.get(venue)):
         if change is not None:
             fields = change.model_fields_set & set(LiquidationRule.model_fields)
             update = {name: getattr(change, name) for name in fields}
+            if update.get("collateral_sale") is not None:
+                sales = laid_over(rule.collateral_sale, update["collateral_sale"])
+                update["collateral_sale"] = sales
+            if update.get("circuit_breaker"):
+                breakers = laid_over(rule.circuit_breaker, update["circuit_breaker"])
+                update["circuit_breaker"] = breakers
+            elif "circuit_breaker" in update:  # null or {}: none, whatever there was
+                update["circuit_breaker"] = {}
             update = {name: value for name, value in update.items() if value is not None}
-            sales = update.get("collateral_sale")
-            if sales is not None and EVERYWHERE not in sales:
-                update["collateral_sale"] = rule.collateral_sale | sales
-            breakers = update.get("circuit_breaker")
-            if breakers is not None and EVERYWHERE not in breakers:
-                update["circuit_breaker"] = rule.circuit_breaker | breakers
             rule = rule.model_copy(update=update)
     return rule
 

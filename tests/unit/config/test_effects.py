@@ -170,6 +170,9 @@ REFUSED = {
     "liquidation.by_venue={others: {collateral_sale: hold}}": "sales of collateral on 'others'",
     "liquidation.by_venue={others: {backstop_discount: 1%}}": "backstop_discount on 'others' where",
     "liquidation.by_venue={others: {backstop_capacity: 1M}}": "backstop_capacity on 'others' where",
+    f"liquidation.by_venue={{others: {{circuit_breaker: {{USDe: {BREAKER}}}}}}}": (
+        "a circuit breaker of 'USDe' on 'others', which no book holds there"
+    ),
     "liquidation.by_venue={others: {}}": "an empty mapping; .*pace",
     "liquidation={pause_pegged_while_shut: true, collateral_sale: hold}": "no pegged asset is sold",
     "backstop={exchange: {}}": "an empty mapping; .*fund, ",

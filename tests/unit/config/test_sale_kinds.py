@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from deleverage.config import build, load_config
+from deleverage.config.base import lookup
+from deleverage.config.names import Names
+from deleverage.config.resolve import resolve
 from deleverage.errors import ConfigError
 
 SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
@@ -106,3 +109,70 @@ def test_redeem_and_pause_need_an_issuer(value, sentence):
     other = "scenario.assets.USDe={kind: risk, volatility: 10%}"
     with pytest.raises(ConfigError, match=sentence):
         build(load_config(SMOKE, [other, f"policies.baseline.liquidation.{value}"]))
+
+
+VENUE = "scenario.venues.exchange.liquidation."
+BREAKER = "{trigger: 5%, window: 5m, halt: 5m}"
+
+
+def rules_of(*values, policy="no_parity"):
+    """Where USDe goes on the exchange under a policy, and the exchange's breaker of BTC."""
+    config = load_config(SMOKE, values)
+    rules = resolve(config, Names(config), config.entries[policy])
+    breakers = rules.liquidation["exchange"].circuit_breaker
+    return rules.sales["exchange", "USDe"].kind, lookup(breakers, "BTC", "exchange")
+
+
+COVERED = {  # keys of an earlier layer, and of a later one that covers them
+    "a policy over its venue": (
+        VENUE + "collateral_sale={USDe@exchange: hold}",
+        LEVER + "collateral_sale={USDe: spread}",
+    ),
+    "all assets over one": (
+        VENUE + "collateral_sale={USDe: hold}",
+        LEVER + "collateral_sale=spread",
+    ),
+    "one venue over all": (
+        LEVER + "collateral_sale={USDe@exchange: redeem}",
+        LEVER + "by_venue.exchange.collateral_sale={USDe: spread}",
+    ),
+    "one asset over all": (
+        VENUE + "collateral_sale=hold",
+        LEVER + "collateral_sale={USDe@exchange: spread}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COVERED)
+def test_a_later_layer_covers_more_specific_keys_of_an_earlier_one(case):
+    before, after = COVERED[case]
+    assert rules_of(before)[0] != "spread"
+    assert rules_of(before, after)[0] == "spread"
+
+
+def test_within_a_layer_the_most_specific_key_holds():
+    values = "collateral_sale={'*': hold, USDe: redeem, USDe@exchange: spread}"
+    assert rules_of(LEVER + values)[0] == "spread"
+
+
+def test_breakers_are_covered_alike():
+    before = VENUE + f"circuit_breaker={{BTC@exchange: {BREAKER}}}"
+    for scope in ("BTC", "'*'"):
+        after = LEVER + f"circuit_breaker={{{scope}: {BREAKER.replace('5%', '9%')}}}"
+        assert rules_of(before, after)[1].trigger == 0.09
+    other = LEVER + f"circuit_breaker={{USDe: {BREAKER}}}"
+    assert rules_of(before, other)[1].trigger == 0.05
+
+
+@pytest.mark.parametrize("nothing", ["null", "{}"])
+@pytest.mark.parametrize("at", ["", "by_venue.exchange."])
+def test_a_policy_switches_a_breaker_off(nothing, at):
+    before = VENUE + f"circuit_breaker={BREAKER}"
+    assert rules_of(before)[1].trigger == 0.05
+    assert rules_of(before, f"{LEVER}{at}circuit_breaker={nothing}")[1] is None
+    grid = f"sweep.grid.liquidation.{at}circuit_breaker=[{nothing}, {BREAKER}]"
+    label = f"liquidation.{at}circuit_breaker={nothing}"
+    assert rules_of(before, grid, policy=label)[1] is None
+    # on one venue, over what the policy says of all
+    off = f"{LEVER}by_venue.others.circuit_breaker={nothing}"
+    assert rules_of(f"{LEVER}circuit_breaker={BREAKER}", off)[1].trigger == 0.05
