@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+
+from deleverage.config.quantities import refusal
 
 T = TypeVar("T")
 
@@ -19,6 +21,23 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True
     )
+
+
+class Change(Model):
+    """What a layer sets of the rules below it; a key that sets nothing is left out.
+
+    Attributes:
+        CLEARED: Keys of which null takes out what was there.
+    """
+
+    CLEARED: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _something(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name not in cls.CLEARED:
+            raise refusal(None, "a value, or no such key, which leaves it as it is", "remove it")
+        return value
 
 
 def _spread(value: Any) -> Any:

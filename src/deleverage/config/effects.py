@@ -73,6 +73,7 @@ class _Effects:
             asset, _, venue = scope.partition("@")
             venues = [venue] if venue else self.config.scenario.venues
             for product, terms in terms_of(rule).items():
+                self._sets_something(terms, ("index", scope, *filter(None, [product])))
                 keys = [IndexKey(one, asset, product) for one in venues]
                 for field in CLAMPS:
                     idle = not any(cuts(self.names, setting, field, key) for key in keys)
@@ -81,6 +82,7 @@ class _Effects:
                         self.refuse(here, f"a {field} of '{scope}', {IDLE}", ALLOWED, "remove it")
 
     def _depth(self) -> None:
+        self._names_something(self.entry.scenario.depth_factor, ("scenario", "depth_factor"))
         books = [label.split("/")[:2] for label in self.config.scenario.markets]
         places = [(venue, pair.partition("-")[0]) for venue, pair in books]
         for scope in self.entry.scenario.depth_factor or {}:
@@ -94,6 +96,7 @@ class _Effects:
 
     def _marks(self) -> None:
         for venue, change in self.entry.mark.items():
+            self._sets_something(change, ("mark", venue))
             if not within(EVERYWHERE, self.uses.perps, venue):
                 self.refuse(
                     ("mark", venue),
@@ -112,6 +115,7 @@ class _Effects:
                 )
 
     def _leverage(self) -> None:
+        self._names_something(self.entry.leverage.cap, ("leverage", "cap"))
         for scope in self.entry.leverage.cap or {}:
             if not within(scope, self.uses.perps):
                 self.refuse(
@@ -130,6 +134,7 @@ class _Effects:
 
     def _collateral(self) -> None:
         for scope, rule in self.entry.collateral.items():
+            self._sets_something(rule, ("collateral", scope))
             if not within(scope, self.uses.pledged):
                 self.refuse(
                     ("collateral", scope),
@@ -164,8 +169,14 @@ class _Effects:
             self.refuse(
                 key,
                 "an empty mapping",
-                f"one of {', '.join(type(rule).model_fields)}",
+                f"one of {', '.join(f.alias or n for n, f in type(rule).model_fields.items())}",
                 "set one, or remove it",
+            )
+
+    def _names_something(self, values: Mapping[str, Any] | None, key: Key) -> None:
+        if values is not None and not values:
+            self.refuse(
+                key, "an empty mapping", "values by ASSET or ASSET@VENUE", "name one, or remove it"
             )
 
     def _empty(self, key: Key, venue: str) -> NoReturn:
@@ -234,6 +245,7 @@ class _Effects:
                 "it where books pledge pegged assets that are not held",
                 "remove it",
             )
+        self._names_something(rule.collateral_sale, (*key, "collateral_sale"))
         for scope in rule.collateral_sale or {}:
             if not within(scope, self.uses.sold, venue):
                 self.refuse(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, model_validator
 
-from deleverage.config.base import Model
+from deleverage.config.base import Change, Model
 from deleverage.config.quantities import (
     NEVER,
     Money,
@@ -58,7 +58,7 @@ def _whole(mix: dict[str, float]) -> dict[str, float]:
 HedgeMix = Annotated[dict[str, Share], AfterValidator(_whole)]
 
 
-class IssuerLever(Model):
+class IssuerLever(Change):
     """What a policy asks of an issuer."""
 
     reserve_share: Share | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from deleverage.config.base import Model, Scoped
+from deleverage.config.base import Change, Model, Scoped
 from deleverage.config.books import MarginKind
 from deleverage.config.issuers import IssuerLever
 from deleverage.config.quantities import Positive, Share, choice, conflict
@@ -76,11 +76,13 @@ class Participation(Model):
         return self
 
 
-class ScenarioChange(Model):
+class ScenarioChange(Change):
     """Overrides of the scenario itself: a factor on depth, and any part of it, laid over it.
 
     The parts are read together with the scenario's own, by `Config.under`; null takes a key out.
     """
+
+    CLEARED = frozenset({"assets", "venues", "markets", "buckets", "books", "makers", "shocks"})
 
     depth_factor: Scoped[Positive] | None = None
     assets: dict[str, Any] | None = None

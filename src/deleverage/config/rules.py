@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from deleverage.config.base import EVERYWHERE, Model, Scoped
+from deleverage.config.base import EVERYWHERE, Change, Model, Scoped
 from deleverage.config.presets import (
     CREDIT_TABLES,
     MAINTENANCE_TABLES,
@@ -57,7 +57,7 @@ LiquidationKind = Annotated[str, choice("close", "target", "targeting")]
 SaleKind = Annotated[str, choice("market", "spread", "redeem", "backstop", "hold")]
 
 
-class MarkChange(Model):
+class MarkChange(Change):
     """The part of a mark rule that a policy sets on a venue."""
 
     preset: Annotated[str, named("mark rule", published_rules("mark"))] | None = None
@@ -297,7 +297,7 @@ class CollateralRule(Model):
         return self.tiers or ((0.0, 1.0 - (self.haircut or 0.0)),)
 
 
-class LeverageRule(Model):
+class LeverageRule(Change):
     """Caps on what an account may open."""
 
     cap: Scoped[Positive] | None = None
@@ -328,8 +328,10 @@ BreakerTable = Annotated[dict[str, Breaker], BeforeValidator(_by_asset)]
 """A breaker of all index prices, or by `ASSET` or `ASSET@VENUE`."""
 
 
-class LiquidationChange(Model):
+class LiquidationChange(Change):
     """The part of the liquidation rules that an entry sets."""
+
+    CLEARED = frozenset({"circuit_breaker"})
 
     kind: LiquidationKind | None = None
     pace: Ratio | None = None  # share of the initial position per minute
@@ -367,7 +369,7 @@ def _adl(value: Any) -> Any:
 AdlKind = Annotated[bool | Literal["pro_rata", "queue"], BeforeValidator(_adl)]
 
 
-class VaultRule(Model):
+class VaultRule(Change):
     """A liquidity vault that takes over perps of bankrupt accounts."""
 
     capacity: Money | None = None  # USD that it has at the start; 0: there is none
@@ -380,7 +382,7 @@ class VaultRule(Model):
         return self
 
 
-class BackstopRule(Model):
+class BackstopRule(Change):
     """Who pays when an account owes more than it has."""
 
     fund: Money | None = None
