@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from deleverage.config.base import EVERYWHERE, Model
 from deleverage.config.idle_indices import ALLOWED, CLAMPS, IDLE, binds, cuts, terms_of
 from deleverage.config.issuers import redemptions
+from deleverage.config.leverage import check_leverage
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
@@ -116,21 +117,7 @@ class _Effects:
 
     def _leverage(self) -> None:
         self._names_something(self.entry.leverage.cap, ("leverage", "cap"))
-        for scope in self.entry.leverage.cap or {}:
-            if not within(scope, self.uses.perps):
-                self.refuse(
-                    ("leverage", "cap", scope),
-                    f"a leverage cap of '{scope}', of which nobody holds a perp",
-                    listed(self.uses.perps, "perps that a book holds, which are none"),
-                    "use one of these",
-                )
-        if self.entry.leverage.loop_cap is not None and not self.uses.loops:
-            self.refuse(
-                ("leverage", "loop_cap"),
-                "a loop_cap where no book is a loop",
-                "it in a scenario with `loop: true` books",
-                "remove it",
-            )
+        check_leverage(self.config, self.entry, self.key)
 
     def _collateral(self) -> None:
         for scope, rule in self.entry.collateral.items():

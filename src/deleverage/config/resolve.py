@@ -9,6 +9,7 @@ from typing import Any
 
 from deleverage.config.base import EVERYWHERE, lookup
 from deleverage.config.issuers import Redemptions, redemptions
+from deleverage.config.leverage import loop_cap, perp_cap
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
@@ -97,14 +98,6 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
     venues = config.scenario.venues
     depth_factor = {label: _depth_factor(entry, names, label) for label in names.markets}
     perps = [(v, pair) for v, pair, kind in names.parts.values() if kind == "perp"]
-    leverage: dict[tuple[str, str], float] = {}
-    for venue, asset in perps:
-        caps = (
-            lookup(venues[venue].leverage.cap, asset, venue),
-            lookup(entry.leverage.cap, asset, venue),
-        )
-        leverage[venue, asset] = min((cap for cap in caps if cap is not None), default=NEVER)
-    loop = 1.0 if entry.leverage.repledge is False else entry.leverage.loop_cap
     return Rules(
         credit={
             (venue, asset): _credit(rule, entry, names, venue, asset)
@@ -121,11 +114,8 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
             for venue, asset in perps
             if (tiers := _maintenance(venues[venue].maintenance, entry, venue, asset)) is not None
         },
-        leverage_cap=leverage,
-        loop_cap={
-            name: min(spec.leverage.loop_cap or NEVER, loop or NEVER)
-            for name, spec in venues.items()
-        },
+        leverage_cap={place: perp_cap(config, entry, place) for place in perps},
+        loop_cap={name: loop_cap(config, entry, name) for name in venues},
         liquidation={
             name: liquidation_under(entry, spec.liquidation, name) for name, spec in venues.items()
         },

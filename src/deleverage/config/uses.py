@@ -21,7 +21,7 @@ class Uses:
     perps: frozenset[Place]
     pledged: frozenset[Place]
     sold: frozenset[Place]  # of what is pledged, that sale kinds are for: spot legs have none
-    loops: bool
+    loops: frozenset[str]  # venues with one
     promotions: bool
 
 
@@ -46,7 +46,7 @@ def uses_of(scenario: Scenario) -> Uses:
         perps=frozenset(perps),
         pledged=frozenset(pledged),
         sold=frozenset(sold),
-        loops=any(book.loop for book in loans),
+        loops=frozenset(book.venue for book in loans if book.loop),
         promotions=any(book.promoted for book in loans),
     )
 

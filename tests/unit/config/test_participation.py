@@ -88,6 +88,88 @@ def test_leverage_caps_bind():
     assert built.policy_coords["leverage.cap.BTC@exchange"][3] == 6
 
 
+@pytest.mark.parametrize(("lever", "held"), [("3", 2.66666667 / 1.03333333), ("2.3", 2.3), ("", 2)])
+def test_a_higher_loop_cap_replaces_the_venues_where_loops_grow(lever, held):
+    # margin use (L - 1) / (1 - h L) is 1 / 0.6 at L = 2 and h = 20%, and stays so at h = 2%
+    texts = [
+        "scenario.books.loans.loop=true",
+        "scenario.venues.v.collateral.A.haircut=20%",
+        "scenario.venues.v.leverage.loop_cap=2",
+        "policies.p.participation.upward=true",
+    ]
+    texts += [f"policies.p.leverage.loop_cap={lever}"] if lever else []
+    _, found, _ = loop("2%", 3.5, *texts)
+    assert found == pytest.approx(held, rel=1e-8)
+
+
+def test_a_higher_leverage_cap_replaces_the_venues_where_positions_grow():
+    grows = "maintenance: {BTC: [[0, 0.25%], [1M, 0.5%]]}}, participation: {upward: true}"
+    _, sheets = books(
+        "smoke.yaml",
+        "scenario.venues.exchange.leverage.cap={BTC@exchange: 6}",
+        *(
+            f"policies.{name}={{leverage: {{{cap}{grows}}}"
+            for name, cap in {"x": "", "y": "cap: {BTC: 8}, ", "z": "cap: 1000, "}.items()
+        ),
+    )
+    own = sheets.cash[0, :, 0] + sheets.collateral[0, 0, :, 0]
+    base, x, y, z = (sheets.position[0, 0, :, place] / own for place in (0, 3, 4, 5))
+    assert base.max() == pytest.approx(6)
+    assert z.max() > 8
+    np.testing.assert_allclose(x, np.minimum(z, 6))
+    np.testing.assert_allclose(y, np.minimum(z, 8))
+
+
+def test_the_baselines_own_caps_replace_the_venues():
+    texts = ["scenario.venues.exchange.leverage.cap=6", "policies.baseline.leverage.cap=12"]
+    _, sheets = books("smoke.yaml", *texts)
+    own = sheets.cash[0, :, 0] + sheets.collateral[0, 0, :, 0]
+    assert (sheets.position[0, 0, :, 0] / own).max() == pytest.approx(12)
+
+
+CAPS = ("scenario.venues.exchange.leverage={cap: {BTC: 6}, loop_cap: 3}",)
+RAISED = {
+    "leverage: {cap: {BTC@exchange: 8}}": "a leverage cap of 8 above the 6 in force, which no posi",
+    "leverage: {cap: {BTC@exchange: 8, BTC@others: 5}}": "BTC@exchange: a leverage cap of 8 above",
+    "leverage: {loop_cap: 5}": "loop_cap: a loop_cap of 5 above the 3 in force, .*at most 3",
+    "leverage: {loop_cap: 5}, participation: {upward: true}": "loop_cap of 5 above .*lower it",
+}
+
+
+@pytest.mark.parametrize("text", RAISED)
+def test_a_cap_that_no_position_answers_to_is_refused(text):
+    with pytest.raises(ConfigError, match=f"policies.x.leverage.*{RAISED[text]}"):
+        load_config(SMOKE, [*CAPS, f"policies.x={{{text}}}"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "leverage: {cap: {BTC: 6}, loop_cap: 3}",  # as it is: one end of a sweep
+        "leverage: {cap: {BTC@exchange: 5, BTC@others: 20}}",  # where there is no cap
+        "leverage: {loop_cap: 5}, collateral: {USDe: {haircut: 0}}, participation: {upward: true}",
+    ],
+)
+def test_caps_that_bind_or_may_bind_are_taken(text):
+    load_config(SMOKE, [*CAPS, f"policies.x={{{text}}}"])
+
+
+def test_a_higher_cap_beside_a_lower_one_in_one_book_is_taken():
+    # the book's own funds cover each perp at its cap: 1 / (0.5 / 9 + 0.5 / 3)
+    pair = "{kind: perp, venue: exchange, perps: {BTC: 50%, USDe: 50%}, open_interest: 10M"
+    texts = [
+        "scenario.markets.exchange/USDe/perp={depth_1pct: 20M, resilience_half_life: 5m}",
+        "scenario.venues.exchange.maintenance.USDe=1%",
+        f"scenario.books.pair={pair}, leverage: 6}}",
+        "scenario.makers.max_share=100%",
+        "scenario.venues.exchange.leverage.cap={BTC: 6, USDe: 6}",
+        "policies.x={leverage: {cap: {BTC@exchange: 9, USDe: 3}}}",
+    ]
+    _, sheets = books("smoke.yaml", *texts)
+    position, own = sheets.position[:, 5, 0, 3].sum(), sheets.cash[5, 0, 0]
+    assert position / own == pytest.approx(4.5)
+
+
 def test_uptake_scales_promoted_loops():
     built, sheets = books("smoke.yaml", "policies.x={marketing: {uptake: 25%}}")
     for leaf in (sheets.collateral[0], sheets.cash, sheets.accounts, sheets.budget):
