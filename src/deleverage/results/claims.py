@@ -157,11 +157,21 @@ class Claims:
                     continue
 
     def acquire(self, name: str) -> bool:
-        """Take a lease unless a live driver holds it; returns whether it is now ours."""
+        """Take a lease unless a live driver holds it; returns whether it is now ours.
+
+        Raises:
+            RunError: The disk is full, or the folder cannot be written.
+        """
         path = self._path(name)
         self._held.add(name)  # before it is: a signal in between must not leave it behind
-        if create_text(path, self._text) or (_bury(path) and create_text(path, self._text)):
-            return True
+        try:
+            if create_text(path, self._text) or (_bury(path) and create_text(path, self._text)):
+                return True
+        except OSError as error:
+            raise RunError(
+                f"{self._folder.parent} cannot be written ({error.strerror}); make room or make "
+                "it writable, and run the same command again."
+            ) from None
         self._held.discard(name)
         return False
 

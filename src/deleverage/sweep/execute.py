@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deleverage.errors import RunError
+from deleverage.results.checks import FAILED_FOLDER
 from deleverage.results.claims import Claims
 from deleverage.results.markers import done_units, is_done
 from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
@@ -183,9 +184,10 @@ def execute(
             backend.close()
     if failed:
         name, reason = next(iter(failed.items()))
+        kept = run_dir / FAILED_FOLDER / f"{name}.txt"
         raise RunError(
-            f"{len(failed)} of {len(plan.units)} units failed, first {name} ({reason}); see "
-            f"{run_dir / 'failed' / name}.txt and run the same command again."
+            f"{len(failed)} of {len(plan.units)} units failed, first {name} ({reason}); "
+            f"{f'see {kept} and ' if kept.exists() else ''}run the same command again."
         )
 
 

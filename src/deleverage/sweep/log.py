@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,8 @@ LOG_FILE = "log.jsonl"
 
 
 def log_event(run_dir: Path, event: str, **details: Any) -> None:
-    """Append an event to `log.jsonl`."""
+    """Append an event to `log.jsonl`, if the disk has room for it."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    append_line(run_dir / LOG_FILE, {"time": now, "event": event, "pid": os.getpid(), **details})
+    record = {"time": now, "event": event, "pid": os.getpid(), **details}
+    with contextlib.suppress(OSError):  # what matters is told by markers and errors
+        append_line(run_dir / LOG_FILE, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -123,5 +124,6 @@ class UnitRunner:
 
 
 def record_failure(run_dir: Path, unit_id: str, text: str) -> None:
-    """Keep the traceback of a unit that failed."""
-    replace_text(run_dir / FAILED_FOLDER / f"{unit_id}.txt", text)
+    """Keep the traceback of a unit that failed, if it can be: the driver is told in any case."""
+    with contextlib.suppress(OSError):  # often what the unit failed of, such as a full disk
+        replace_text(run_dir / FAILED_FOLDER / f"{unit_id}.txt", text)

@@ -122,3 +122,14 @@ def test_a_lease_can_be_taken_while_stale_ones_are_removed(tmp_path, folder, mon
     monkeypatch.setattr(os, "link", late)
     with Claims(tmp_path) as claims:
         assert claims.acquire("plan")
+
+
+def test_a_lease_that_a_full_disk_does_not_take_is_one_sentence(tmp_path, folder, monkeypatch):
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with Claims(tmp_path) as claims:
+        with pytest.raises(RunError, match=r"cannot be written \(No space left on device\); make"):
+            claims.acquire("u")
+    assert os.listdir(folder) == []

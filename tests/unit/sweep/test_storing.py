@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeConfig, prepare
+from fake_engine import FACTORY, FakeConfig, prepare
 
 from deleverage.errors import RunError
 from deleverage.results import status
 from deleverage.results.store import UnitWriter
-from deleverage.sweep import run
+from deleverage.sweep import execute, prepare_run, run
 
 CONFIG = FakeConfig(variables=["bad_debt"])
 """Four units."""
@@ -101,6 +101,36 @@ def test_what_cannot_be_stored_is_a_failed_unit(tmp_path, workers):
     (run_dir,) = tmp_path.glob("fake-*")
     assert status(run_dir).done == 3
     assert "No space left" in (run_dir / "failed/p0000-x000001.txt").read_text()
+
+
+def unwritable(config: FakeConfig, out: Path) -> Path:
+    """A run directory that takes neither tracebacks nor events."""
+    run_dir = prepare_run(prepare(config), out)
+    (run_dir / "failed").rmdir()
+    (run_dir / "failed").touch()
+    (run_dir / "log.jsonl").unlink()
+    (run_dir / "log.jsonl").mkdir()
+    return run_dir
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_unit_that_cannot_be_stored_is_told_though_its_traceback_cannot(tmp_path, workers):
+    run_dir = unwritable(CONFIG, tmp_path)
+    factory = f"{__name__}:full_disk"
+    with pytest.raises(RunError) as told:
+        execute(run_dir, workers, simulator_factory=factory, progress=False, deadline=20.0)
+    assert str(told.value) == (
+        "1 of 4 units failed, first p0000-x000001 (OSError: [Errno 28] No space left on device); "
+        "run the same command again."
+    )
+    assert status(run_dir).done == 3
+
+
+def test_a_unit_that_kills_its_workers_is_told_though_it_cannot_be_noted(tmp_path):
+    run_dir = unwritable(FakeConfig(variables=["bad_debt"], fault="die@70"), tmp_path)
+    with pytest.raises(RunError, match=r"1 of 4 units failed, first p0000-x000001 \(its worker"):
+        execute(run_dir, 1, simulator_factory=FACTORY, progress=False, retries=0)
+    assert status(run_dir).done == 3
 
 
 @pytest.mark.parametrize("first", [64, 192])
