@@ -175,6 +175,11 @@ class Claims:
         self._held.discard(name)
         return False
 
+    def is_free(self, name: str) -> bool:
+        """Whether no other live driver holds a lease."""
+        path = self._path(name)
+        return name in self._held or not path.exists() or not _is_live(path, _now(path.parent))
+
     def acquire_all(self) -> None:
         """Take the lease on the whole directory.
 

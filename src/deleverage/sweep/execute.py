@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from deleverage.errors import RunError
 from deleverage.results.checks import FAILED_FOLDER
-from deleverage.results.claims import Claims
+from deleverage.results.claims import PLAN_CLAIM, Claims
 from deleverage.results.markers import done_units, is_done
-from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan
+from deleverage.results.plan import CONFIG_FILE, Plan, Unit, load_plan, plan_stamp
 from deleverage.sweep.interruption import interruptible
 from deleverage.sweep.log import log_event
 from deleverage.sweep.places import check_workers, worker_count
@@ -143,11 +143,11 @@ def execute(
         InterruptedRunError: Stopped by SIGINT or SIGTERM; finished units are kept.
     """
     run_dir = Path(run_dir)
-    plan, pending = _pending(run_dir, order)
+    plan, pending, stamp = _pending(run_dir, order)
     while not pending:
         if not go_on():
             return
-        plan, pending = _pending(run_dir)
+        plan, pending, stamp = _pending(run_dir)
     if workers is None:
         left = len(pending) + len(plan.largest.units) - len(plan.units)
         workers = worker_count(left, plan.fingerprint["backend"])
@@ -174,12 +174,18 @@ def execute(
                 prepared = resolve(simulator_factory)(run_dir / CONFIG_FILE)
             backend = InProcess(run_dir, prepared, retries)
         try:
-            failed = _drive(run_dir, plan, pending, backend, claims, bar)
-            while not failed and go_on():
-                plan, pending = _pending(run_dir)
+            failed = _drive(run_dir, stamp, pending, backend, claims, bar)
+            while not failed and (pending or go_on()):  # pending still: another driver grew it
+                policies = plan.policies
+                plan, pending, stamp = _pending(run_dir)
+                if plan.policies != policies:
+                    raise RunError(
+                        f"another driver has added policies to {run_dir} since this one began; "
+                        "run the config that lists them all to continue it."
+                    )
                 backend.reopen()
                 bar.extend(sum(unit.size for unit in plan.units))
-                failed = _drive(run_dir, plan, pending, backend, claims, bar)
+                failed = _drive(run_dir, stamp, pending, backend, claims, bar)
         finally:
             backend.close()
     if failed:
@@ -191,12 +197,27 @@ def execute(
         )
 
 
-def _pending(run_dir: Path, order: Sequence[str] | None = None) -> tuple[Plan, deque[Unit]]:
-    """The plan and its units without a marker."""
+class Work(NamedTuple):
+    """What is to be done under a plan.
+
+    Attributes:
+        plan: The plan.
+        pending: Its units without a marker.
+        stamp: Of the plan; another driver may replace it while this one holds no claim.
+    """
+
+    plan: Plan
+    pending: deque[Unit]
+    stamp: tuple[int, int, int]
+
+
+def _pending(run_dir: Path, order: Sequence[str] | None = None) -> Work:
+    """What is to be done in a run directory."""
+    stamp = plan_stamp(run_dir)  # before: if it is replaced in between, that is seen
     plan = load_plan(run_dir)
     done = done_units(run_dir, plan)
     names = [unit.id for unit in plan.units] if order is None else order
-    return plan, deque(plan.unit_by_id[name] for name in names if name not in done)
+    return Work(plan, deque(plan.unit_by_id[name] for name in names if name not in done), stamp)
 
 
 @cache
@@ -218,21 +239,26 @@ def _import_readers() -> threading.Thread:
 
 def _drive(
     run_dir: Path,
-    plan: Plan,
+    stamp: tuple[int, int, int],
     pending: deque[Unit],
     backend: Backend,
     claims: Claims,
     bar: Progress,
 ) -> dict[str, str]:
-    """Keep the backend's slots full until nothing is left; returns units that failed, and why."""
+    """Keep the backend's slots full until nothing is left; returns units that failed, and why.
+
+    Units stay pending where another driver has replaced the plan.
+    """
     running: dict[str, Unit] = {}
     failed: dict[str, str] = {}
     in_a_row, readers = 0, None
     while pending or running:
         if not pending:
             readers = _import_readers()
-        others = _fill(run_dir, pending, running, backend, claims, bar)
+        others = _fill(run_dir, stamp, pending, running, backend, claims, bar)
         if not running and others:
+            if plan_stamp(run_dir) != stamp:
+                break
             time.sleep(WAIT_FOR_OTHERS_SECONDS)
         for name, reason in backend.finished() if running else ():
             unit = running.pop(name)
@@ -256,13 +282,18 @@ def _drive(
 
 def _fill(
     run_dir: Path,
+    stamp: tuple[int, int, int],
     pending: deque[Unit],
     running: dict[str, Unit],
     backend: Backend,
     claims: Claims,
     bar: Progress,
 ) -> bool:
-    """Hand out units; returns whether all that are left belong to another live driver."""
+    """Hand out units; returns whether all that are left belong to another live driver.
+
+    Whoever grows a run holds its plan and looks for claims on units first. So once a unit is
+    claimed, and the plan is nobody's and still the one it was, it stays so until the unit ends.
+    """
     for _ in range(len(pending)):
         if len(running) >= backend.slots:
             return False
@@ -272,6 +303,10 @@ def _fill(
         elif is_done(run_dir, unit):  # by another driver, since we looked
             claims.release(unit.id)
             bar.advance(unit.size)
+        elif not claims.is_free(PLAN_CLAIM) or plan_stamp(run_dir) != stamp:
+            claims.release(unit.id)
+            pending.appendleft(unit)
+            return True
         else:
             running[unit.id] = unit
             backend.submit(unit)
