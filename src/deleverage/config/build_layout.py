@@ -131,13 +131,12 @@ def _index(names: Names, entry: IndexKey, every: list[Rules]) -> IndexEntry:
     weights = [rules.index[entry] for rules in every]
     read = [label for one in weights for label in (*one.read, *one.median_of)]
     sources = list(dict.fromkeys([*sources, *read]))
-    total = sum(names.depths[label] for label in elsewhere)
     return IndexEntry(
         venue=names.venues[venue],
         asset=names.assets[asset],
         sources=tuple(names.markets[label] for label in sources),
         references=tuple(names.markets[label] for label in elsewhere),
-        reference_shares=tuple(names.depths[label] / total for label in elsewhere),
+        reference_shares=tuple(names.shares(elsewhere)),
     )
 
 
@@ -173,5 +172,5 @@ def _sales(
     labels = names.own_books(venue, asset)
     if everywhere:
         labels = labels + names.usd_books_elsewhere(venue, asset)
-    total = sum(names.depths[label] for label in labels)
-    return tuple((names.markets[label], names.depths[label] / total) for label in labels)
+    shares = zip(labels, names.shares(labels), strict=True)
+    return tuple((names.markets[label], share) for label, share in shares)

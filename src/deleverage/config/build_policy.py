@@ -295,12 +295,11 @@ def _margin(tables: Sequence[Margin], dynamic: bool = False) -> MarginRules:
 
 def _impact(config: Config, names: Names, entries: Sequence[Entry]) -> ImpactRules:
     specs, books = config.scenario.markets.values(), names.order_books
-    factors = _stack([[entry.rules.depth_factor[label] for label in books] for entry in entries])
     depth = np.array([book.depth for book in books.values()]) / 1e6
     kinds = {book.kind for book in books.values()}
     levels = max(len(book.distance) for book in books.values())
     return ImpactRules(
-        depth=np.minimum(depth[:, None] * factors, INFINITE_DEPTH),
+        depth=_same(np.minimum(depth, INFINITE_DEPTH), entries),
         sensitivity=_same(np.array([spec.sensitivity for spec in specs]), entries),
         displacement=_same(np.array([spec.displacement for spec in specs]), entries),
         reach=_same(np.array([book.reach for book in books.values()]), entries)
@@ -309,7 +308,7 @@ def _impact(config: Config, names: Names, entries: Sequence[Entry]) -> ImpactRul
         distance=_same(_nodes([book.distance for book in books.values()], levels), entries)
         if "profile" in kinds
         else None,
-        units=_nodes([book.units for book in books.values()], levels)[..., None] / 1e6 * factors
+        units=_same(_nodes([book.units for book in books.values()], levels) / 1e6, entries)
         if "profile" in kinds
         else None,
     )

@@ -70,6 +70,8 @@ class Checker:
                 there = self._override(label, (*key, "scenario"))
             elif entry.leverage.margin is not None:
                 there = self._override(label, (*key, "leverage", "margin"))
+            elif entry.scenario.depth_factor is not None:  # sound, whatever the factor
+                self._is_no_baseline(label, (*key, "scenario", "depth_factor"))
             # of causes that are combined one may take out what another's lever is for
             (self if self.config.is_combination(label) else there)._policy(entry, key)
             if not self.config.is_combination(label):
@@ -114,13 +116,7 @@ class Checker:
 
     def _override(self, label: str, key: Key) -> Checker:
         """An entry's own scenario: sound, and with the labels that the dataset has; its checker."""
-        if label == "baseline":
-            self.refuse(
-                key,
-                "the baseline overrides the scenario",
-                "overrides in the other policies, as the baseline is the scenario",
-                "change the scenario itself",
-            )
+        self._is_no_baseline(label, key)
         variant = Checker(self.config.under(label))
         variant._scenario(self.names.indices)
         for what in ("assets", "venues", "markets", "indices"):
@@ -145,6 +141,15 @@ class Checker:
                 "add an asset of the other kind to the scenario",
             )
         return variant
+
+    def _is_no_baseline(self, label: str, key: Key) -> None:
+        if label == "baseline":
+            self.refuse(
+                key,
+                "the baseline overrides the scenario",
+                "overrides in the other policies, as the baseline is the scenario",
+                "change the scenario itself",
+            )
 
     def refuse(self, key: Key, came: str, allowed: str, advice: str) -> NoReturn:
         """Raise the ConfigError of a key."""

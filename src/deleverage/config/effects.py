@@ -84,14 +84,16 @@ class _Effects:
 
     def _depth(self) -> None:
         self._names_something(self.entry.scenario.depth_factor, ("scenario", "depth_factor"))
-        books = [label.split("/")[:2] for label in self.config.scenario.markets]
+        markets = self.config.scenario.markets
+        books = [label.split("/")[:2] for label, book in markets.items() if book.has_impact]
         places = [(venue, pair.partition("-")[0]) for venue, pair in books]
         for scope in self.entry.scenario.depth_factor or {}:
             if not within(scope, places):
                 self.refuse(
                     ("scenario", "depth_factor", scope),
-                    f"a factor on the depth of '{scope}', which has no order book there",
-                    listed(places, "assets with order books"),
+                    f"a factor on the depth of '{scope}', which has no order book of finite depth "
+                    "there",
+                    listed(places, "assets with such order books, which are none"),
                     "use one of these",
                 )
 

@@ -179,8 +179,8 @@ class Config(Model):
         """The configs of the entries that override the scenario."""
         variants = {}
         for label, entry in self.entries.items():
-            margin = entry.leverage.margin
-            if not entry.scenario.parts and margin is None:
+            margin, factors = entry.leverage.margin, entry.scenario.depth_factor
+            if not entry.scenario.parts and margin is None and factors is None:
                 continue
             written = self.scenario.model_dump(mode="json", exclude_unset=True)
             key = self.key_of(label)
@@ -197,7 +197,9 @@ class Config(Model):
                     "cross or isolated, other than what such a book has",
                     "remove it",
                 )
-            scenario = scenario.under_margin(margin)
+            scenario = scenario.under_margin(margin).with_depths(factors)
+            if scenario == self.scenario and factors is not None:
+                continue  # a factor of 1, such as a sweep has among others
             if scenario == self.scenario:
                 self._source.refuse(
                     (*key, "scenario"),
@@ -264,10 +266,9 @@ class Config(Model):
         values = _plain(self.entries[label])
         variant = self.under(label)
         if variant is not self:
-            change = {k: v for k, v in values.get("scenario", {}).items() if k == "depth_factor"}
             scenario = variant.scenario.model_dump(mode="json")
             (scenario["shocks"]["replay"] or {}).pop("file", None)
-            values["scenario"] = change | {"is": scenario}
+            values["scenario"] = {"is": scenario}
         return values
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from deleverage.config.books import BookSpec, HedgedBook, LoanBook
@@ -170,6 +171,19 @@ class Names:
     def own_books(self, venue: str, asset: str) -> list[str]:
         """Labels of an asset's spot books on a venue, in any quote."""
         return [f"{venue}/{pair}/spot" for pair in self.own_pairs(venue, asset)]
+
+    def shares(self, labels: Sequence[str]) -> list[float]:
+        """Shares of order books, by label, in the depth of all of them; they sum to 1.
+
+        To twelve digits: books that are all deeper by one factor then have the same shares, for
+        which policies that differ in it share a program. The deepest takes what rounding left.
+        """
+        depths = [self.depths[label] for label in labels]
+        shares = [float(f"{depth / sum(depths):.12g}") for depth in depths]
+        if depths:
+            deepest = depths.index(max(depths))
+            shares[deepest] += 1.0 - math.fsum(shares)
+        return shares
 
     def usd_books_elsewhere(self, venue: str, asset: str) -> list[str]:
         """Labels of an asset's USD spot books on the other venues."""

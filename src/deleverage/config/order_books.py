@@ -106,6 +106,23 @@ class MarketSpec(Model):
             )
         return self
 
+    @property
+    def has_impact(self) -> bool:
+        """Whether its depth is finite."""
+        return max(self.depth or 0.0, self.depth_1pct or 0.0) < INFINITE_USD
+
+    def deeper(self, factor: float) -> MarketSpec:
+        """The same book with that many times the depth; one without impact stays as it is."""
+        if not self.has_impact:
+            return self
+        if isinstance(self.impact, ProfileImpact):
+            scaled = self.impact.model_copy(update={"scale": self.impact.scale * factor})
+            return self.model_copy(update={"impact": scaled})
+        given = {"depth": self.depth, "depth_1pct": self.depth_1pct}
+        return self.model_copy(
+            update={name: usd * factor for name, usd in given.items() if usd is not None}
+        )
+
 
 @dataclass(frozen=True)
 class OrderBook:

@@ -77,14 +77,14 @@ class Participation(Model):
 
 
 class ScenarioChange(Change):
-    """Overrides of the scenario itself: a factor on depth, and any part of it, laid over it.
+    """Overrides of the scenario itself: any part of it, laid over it, and a factor on depth.
 
     The parts are read together with the scenario's own, by `Config.under`; null takes a key out.
     """
 
     CLEARED = frozenset({"assets", "venues", "markets", "buckets", "books", "makers", "shocks"})
 
-    depth_factor: Scoped[Positive] | None = None
+    depth_factor: Scoped[Positive] | None = None  # on what the order books then say of depth
     assets: dict[str, Any] | None = None
     venues: dict[str, Any] | None = None
     markets: dict[str, Any] | None = None

@@ -86,7 +86,6 @@ class Rules:
     vault: Mapping[str, Vault]
     redemptions: Mapping[str, Redemptions]  # by pegged asset
     hedges: Mapping[str, Mapping[str, float]]  # shares by venue of an issuer's shorts, if set
-    depth_factor: Mapping[str, float]  # market label -> of all of its depth
     uptake: float
     rescales: bool
     upward: bool
@@ -96,7 +95,6 @@ class Rules:
 def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
     """The rules in force under an entry of the policy axis."""
     venues = config.scenario.venues
-    depth_factor = {label: _depth_factor(entry, names, label) for label in names.markets}
     perps = [(v, pair) for v, pair, kind in names.parts.values() if kind == "perp"]
     return Rules(
         credit={
@@ -143,7 +141,6 @@ def resolve(config: Config, names: Names, entry: PolicySpec) -> Rules:
         hedges={
             name: lever.hedge for name, lever in entry.issuer.items() if lever.hedge is not None
         },
-        depth_factor=depth_factor,
         uptake=entry.marketing.uptake,
         rescales=entry.participation.kind != "hold",
         upward=entry.participation.upward,
@@ -160,12 +157,6 @@ def mark_under(entry: PolicySpec, rule: Mark, venue: str) -> Mark:
 def _given(levers: Mapping, venue: str, field: str, default: Any) -> Any:
     value = getattr(levers[venue], field) if venue in levers else None
     return default if value is None else value
-
-
-def _depth_factor(entry: PolicySpec, names: Names, label: str) -> float:
-    venue, pair, _ = names.parts[label]
-    factor = lookup(entry.scenario.depth_factor, pair.partition("-")[0], venue)
-    return 1.0 if factor is None else factor
 
 
 def _maintenance(
@@ -301,5 +292,5 @@ def _own_shares(
     for given in (rule.own, before.own):
         if given is not None and EVERYWHERE not in given and sum(given.values()) > 0:
             return {pair: weight / sum(given.values()) for pair, weight in given.items()}
-    depth = {pair: names.depths[f"{venue}/{pair}/spot"] for pair in names.own_pairs(venue, asset)}
-    return {pair: value / sum(depth.values()) for pair, value in depth.items()}
+    shares = names.shares(names.own_books(venue, asset))
+    return dict(zip(names.own_pairs(venue, asset), shares, strict=True))

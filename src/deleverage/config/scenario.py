@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deleverage.config.base import Model
+from deleverage.config.base import Model, lookup
 from deleverage.config.books import BookSpec, held, is_divisible
 from deleverage.config.issuers import IssuerSpec
 from deleverage.config.order_books import MarketSpec
@@ -112,6 +113,16 @@ class Scenario(Model):
     def held(self) -> dict[str, BookSpec]:
         """Its books, those with isolated margin by position."""
         return held(self.books)
+
+    def with_depths(self, factors: Mapping[str, float] | None) -> Scenario:
+        """The same with order books that many times as deep, by scope; None: as it is."""
+        markets = {}
+        for label, book in self.markets.items():
+            venue, _, rest = label.partition("/")
+            asset = rest.partition("/")[0].partition("-")[0]
+            factor = lookup(factors, asset, venue)
+            markets[label] = book if factor is None else book.deeper(factor)
+        return self.model_copy(update={"markets": markets})
 
     def under_margin(self, kind: str | None) -> Scenario:
         """The same with another kind of margin for all books of several perps; None: as it is."""
