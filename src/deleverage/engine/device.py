@@ -15,6 +15,8 @@ import jaxlib
 KERNEL = (
     *("world.py", "policy.py", "state.py"),
     *("config/*.py", "shocks/*.py", "cascade/*.py", "engine/*.py"),
+    # of splitting: its levels, which paths there are, and their weights
+    *("sweep/levels.py", "sweep/pilot.py", "sweep/response.py", "sweep/splitting.py"),
 )
 """Sources of the package that numbers come from."""
 

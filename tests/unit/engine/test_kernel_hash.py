@@ -21,18 +21,25 @@ def test_the_same_sources_are_the_same_kernel(copy):
     assert kernel_hash(copy) == kernel_hash() == fingerprint(32, 16, "float32")["kernel"]
 
 
+def change(source: Path) -> None:
+    source.write_text(source.read_text() + "# another word\n")
+
+
 @pytest.mark.parametrize(
-    "changed", ["world.py", "cascade/impact.py", "shocks/jumps.py", "config/participation.py"]
+    "changed",
+    [
+        *("world.py", "cascade/impact.py", "shocks/jumps.py", "config/participation.py"),
+        *("sweep/splitting.py", "sweep/pilot.py", "sweep/response.py", "sweep/levels.py"),
+    ],
 )
 def test_a_changed_source_is_another_kernel(copy, changed):
-    with (copy / changed).open("a") as source:
-        source.write("# another kernel\n")
+    change(copy / changed)
     assert kernel_hash(copy) != kernel_hash()
 
 
-def test_what_makes_no_number_may_change(copy):
-    with (copy / "cli.py").open("a") as source:
-        source.write("# another word\n")
+@pytest.mark.parametrize("changed", ["cli/runs.py", "sweep/pool.py"])
+def test_what_makes_no_number_may_change(copy, changed):
+    change(copy / changed)
     assert kernel_hash(copy) == kernel_hash()
 
 
