@@ -107,7 +107,8 @@ def _store(file: Path, made: Any) -> None:
     with contextlib.suppress(OSError, ValueError, NotImplementedError):
         content = zlib.compress(pickle.dumps(serialize(made)), 1)
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        # containers that share a cache have the same process ids
+        temporary = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
         temporary.write_bytes(content)
         os.replace(temporary, file)
 

@@ -113,3 +113,18 @@ def test_this_process_traces_once_for_all_of_one_name(monkeypatch):
         assert np.array_equal(found, np.full(3, 2 * value))
     assert len(traced) == 1
     assert isinstance(found, jax.Array)
+
+
+def test_processes_of_one_id_in_two_containers_do_not_write_into_one_file(tmp_path, monkeypatch):
+    written, write = [], Path.write_bytes
+
+    def noted(file: Path, content: bytes) -> int:
+        written.append(file.name)
+        return write(file, content)
+
+    monkeypatch.setattr(Path, "write_bytes", noted)
+    monkeypatch.setattr(programs, "serialize", lambda made: made)
+    for _ in range(2):
+        programs._store(tmp_path / "f.program", ("bytes",))
+    assert len(set(written)) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["f.program"]
