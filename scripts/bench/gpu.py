@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,7 +45,9 @@ def main() -> None:
             f"error: there is no file {options.world}; make it with "
             "`deleverage export-world CONFIG WORLD.npz`."
         )
-    report = measured(options, devices(options.cpu))
+    with tempfile.TemporaryDirectory() as cache:  # else a second call would load, not compile
+        fresh = {"DELEVERAGE_CACHE": cache}
+        report = measured(options, [fresh | setting for setting in devices(options.cpu)])
     report["seconds"] = time.perf_counter() - started
     print(table(report))
     if options.json:

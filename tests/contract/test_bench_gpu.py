@@ -47,6 +47,7 @@ def bench(folder: Path, *words: object, absent: set[str] = ABSENT) -> subprocess
     """The script in a Python that lacks packages."""
     (folder / "sitecustomize.py").write_text(f"ABSENT = {sorted(absent)}{BARE}")
     settings = {"PYTHON": sys.executable, "PYTHONPATH": str(folder), "JAX_PLATFORMS": "cpu"}
+    settings |= {"DELEVERAGE_CACHE": str(folder / "cache")}
     return subprocess.run(
         [SCRIPT, *map(str, words)],
         env=os.environ | settings,
@@ -66,6 +67,7 @@ def test_a_bare_machine_runs_it(world, tmp_path):
     assert device["device"]["platform"] == "cpu"
     assert device["work"]["block_paths"] == 8
     assert device["compile_seconds"] > 0
+    assert not (tmp_path / "cache").exists()  # what it has compiled a second call compiles again
     for what in ("scan", "storing"):
         assert device[what]["path_policies_per_second"] > 0
         assert f"{device[what]['path_policies_per_second']:,.0f} path-policies/s" in done.stdout
