@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from deleverage.config.base import EVERYWHERE, Model
-from deleverage.config.idle_indices import ALLOWED, CLAMPS, IDLE, binds, cuts, terms_of
+from deleverage.config.idle_indices import (
+    ALLOWED,
+    ANCHORED,
+    CLAMPS,
+    IDLE,
+    anchored,
+    binds,
+    cuts,
+    is_anchored,
+    terms_of,
+)
 from deleverage.config.issuers import redemptions
 from deleverage.config.leverage import check_leverage
 from deleverage.config.models import Config
@@ -76,6 +86,11 @@ class _Effects:
             for product, terms in terms_of(rule).items():
                 self._sets_something(terms, ("index", scope, *filter(None, [product])))
                 keys = [IndexKey(one, asset, product) for one in venues]
+                fixed = is_anchored(self.names, setting, keys)
+                for field in ANCHORED:
+                    if getattr(terms, field) is not None and fixed:
+                        here = ("index", scope, *filter(None, [product]), field)
+                        self.refuse(here, *anchored(field, f"'{scope}'"))
                 for field in CLAMPS:
                     idle = not any(cuts(self.names, setting, field, key) for key in keys)
                     if binds(terms, field) and idle:

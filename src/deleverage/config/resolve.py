@@ -206,10 +206,10 @@ def _overlaid(rule: IndexTerms, change: IndexTerms) -> IndexTerms:
     return rule.model_copy(update=values)
 
 
-def index_under(
-    names: Names, given: IndexRule, entry: PolicySpec, key: IndexKey
-) -> IndexWeights:
-    """The venue's rule, its product's, and the policy's over both."""
+def index_terms(
+    given: IndexRule, entry: PolicySpec, key: IndexKey
+) -> tuple[IndexTerms, IndexTerms]:
+    """The venue's rule with its product's over it, and with the policy's over both."""
     venue, asset, product = key
     before = reduce(_overlaid, given.layers(product))
     rule = before
@@ -217,6 +217,15 @@ def index_under(
         change = entry.index.get(scope)
         if change is not None:
             rule = reduce(_overlaid, [rule, *change.layers(product)])
+    return before, rule
+
+
+def index_under(
+    names: Names, given: IndexRule, entry: PolicySpec, key: IndexKey
+) -> IndexWeights:
+    """An index under a policy, with the books that there are."""
+    venue, asset, _ = key
+    before, rule = index_terms(given, entry, key)
     references = names.usd_books_elsewhere(venue, asset)
     pairs = names.own_pairs(venue, asset)
     move_limit, delay = rule.move_limit or NEVER, _delay_steps(names, rule, venue, asset)

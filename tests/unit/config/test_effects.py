@@ -260,3 +260,47 @@ def test_marks_differ_by_policy():
     ]
     assert changed == [("median", "last")]
     assert dataclasses.replace(after.layout, mark_kinds=before.layout.mark_kinds) == before.layout
+
+
+ANCHOR = "scenario.venues.exchange.index.USDe={hard_anchor: true}"
+REDEMPTION = r"whose index is its redemption price and nothing else; .*`hard_anchor: false`"
+
+
+@pytest.mark.parametrize("term", ["floor: 97%", "smoothing: 5m", "clamp: 1%"])
+def test_what_does_nothing_beside_an_anchor_is_refused(term):
+    said = f"policies.x.index.USDe@exchange.{term.partition(':')[0]}: .*{REDEMPTION}"
+    with pytest.raises(ConfigError, match=said):
+        load_config(SMOKE, [ANCHOR, f"policies.x={{index: {{USDe@exchange: {{{term}}}}}}}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("policies.x={index: {USDe: {hard_anchor: true}, USDe@exchange: {floor: 97%}}}", "floor"),
+        ("scenario.venues.exchange.index.USDe.futures={floor: 97%}", "futures.floor"),
+        ("policies.x={index: {USDe@exchange: {loans: {smoothing: 5m}}}}", "loans.smoothing"),
+    ],
+)
+def test_an_anchor_holds_for_later_layers_and_for_products(text, at):
+    texts = [ANCHOR] if "hard_anchor" not in text else []
+    with pytest.raises(ConfigError, match=rf"USDe\S*\.{re.escape(at)}: .*{REDEMPTION}"):
+        load_config(SMOKE, [*texts, "policies.redemption_index={}", text])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{USDe@exchange: {delay: 1m, move_limit: 1%}}",
+        "{USDe@exchange: {hard_anchor: false, floor: 97%}}",
+        "{USDe@exchange: {own: 1, smoothing: 5m}}",
+        "{USDe: {smoothing: 5m}}",  # which the other venue's index has
+    ],
+)
+def test_what_does_something_beside_an_anchor_is_taken(rule):
+    book = "kind: loan, venue: others, collateral: USDe, own_funds: 10M, leverage: 2"
+    texts = (
+        "scenario.venues.others.collateral.USDe={haircut: 10%}",
+        "scenario.venues.others.loan_maintenance=2%",
+        f"scenario.books.elsewhere={{{book}}}",
+    )
+    load_config(SMOKE, [ANCHOR, *texts, f"policies.x={{index: {rule}}}"])
