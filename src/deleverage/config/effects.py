@@ -18,6 +18,7 @@ from deleverage.config.idle_indices import (
     is_anchored,
     terms_of,
 )
+from deleverage.config.idle_rules import is_paused
 from deleverage.config.issuers import redemptions
 from deleverage.config.leverage import check_leverage
 from deleverage.config.models import Config
@@ -26,7 +27,6 @@ from deleverage.config.policies import PolicySpec
 from deleverage.config.resolve import mark_under
 from deleverage.config.rules import VALUATIONS, LiquidationChange
 from deleverage.config.sales import liquidation_under, sales_under
-from deleverage.config.scenario import Pegged
 from deleverage.config.setting import Setting
 from deleverage.config.source import Key
 from deleverage.config.uses import Uses, listed, uses_of, within
@@ -204,11 +204,7 @@ class _Effects:
         sales = sales_under(self.config, self.entry)
         sales = {place: sale for place, sale in sales.items() if venue in ("", place[0])}
         bought = any(sale.kind == "backstop" for sale in sales.values())
-        paused = any(
-            sale.kind != "hold" and isinstance(self.config.scenario.assets[place[1]], Pegged)
-            for place, sale in sales.items()
-            if place in self.uses.sold
-        )
+        setting = Setting(self.config, self.entry, self.uses)
         where = f" on '{venue}'" if venue else ""
         perps = within(EVERYWHERE, self.uses.perps, venue)
         pledges = within(EVERYWHERE, self.uses.pledged, venue)
@@ -242,11 +238,12 @@ class _Effects:
         for name, (applies, came, allowed) in needs.items():
             if getattr(rule, name) is not None and not applies:
                 self.refuse((*key, name), came, allowed, "remove it")
-        if rule.pause_pegged_while_shut and not paused:
+        if rule.pause_pegged_while_shut and not any(is_paused(setting, at) for at in places):
             self.refuse(
                 (*key, "pause_pegged_while_shut"),
-                f"pause_pegged_while_shut{where} where no pegged asset is sold",
-                "it where books pledge pegged assets that are not held",
+                f"pause_pegged_while_shut{where} where no pegged asset is sold, or no outage shuts "
+                "the gate",
+                "it where books pledge pegged assets that are not held, and shocks.outages name it",
                 "remove it",
             )
         self._names_something(rule.collateral_sale, (*key, "collateral_sale"))

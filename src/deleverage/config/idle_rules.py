@@ -162,9 +162,9 @@ def _liquidation(name: str, rule: LiquidationRule, key: Key) -> Iterator[Suspect
             "it where books pledge collateral",
         ),
         "pause_pegged_while_shut": (
-            lambda setting: _is_paused(setting, name),
+            lambda setting: is_paused(setting, name),
             "where no pegged asset is sold, or no outage shuts the gate",
-            "it where books pledge pegged assets and shocks.outages name the venue",
+            "it where books pledge pegged assets that are not held, and shocks.outages name it",
         ),
     }
     for field in ("backstop_discount", "backstop_capacity"):
@@ -194,11 +194,14 @@ def _liquidation(name: str, rule: LiquidationRule, key: Key) -> Iterator[Suspect
         )
 
 
-def _is_paused(setting: Setting, name: str) -> bool:
+def is_paused(setting: Setting, name: str) -> bool:
     """Whether the venue sells something pegged, and its gate may shut."""
     sells = any(
-        venue == name and isinstance(setting.scenario.assets[asset], Pegged)
-        for venue, asset in setting.uses.sold
+        venue == name
+        and sale.kind != "hold"
+        and (venue, asset) in setting.uses.sold
+        and isinstance(setting.scenario.assets[asset], Pegged)
+        for (venue, asset), sale in sales_under(setting.config, setting.entry).items()
     )
     outages = setting.scenario.shocks.outages
     written = is_written(setting.scenario.shocks, "outages") and not outages

@@ -304,3 +304,17 @@ def test_what_does_something_beside_an_anchor_is_taken(rule):
         f"scenario.books.elsewhere={{{book}}}",
     )
     load_config(SMOKE, [ANCHOR, *texts, f"policies.x={{index: {rule}}}"])
+
+
+OTHER_OUTAGE = "[{kind: scheduled, venue: others, start: 4m, length: 6m}]"
+OUTAGE = OTHER_OUTAGE.replace("others", "exchange")
+
+
+@pytest.mark.parametrize("at", ["", "by_venue.exchange."])
+def test_a_pause_needs_an_outage_of_a_venue_that_sells(at):
+    pause = f"policies.x.liquidation.{at}pause_pegged_while_shut=true"
+    with pytest.raises(ConfigError, match=rf"{at}pause_pegged_while_shut: .*no outage shuts"):
+        load_config(SMOKE, [f"scenario.shocks.outages={OTHER_OUTAGE}", pause])
+    own = f"policies.x.scenario.shocks.outages={OUTAGE}"
+    load_config(SMOKE, [f"scenario.shocks.outages={OTHER_OUTAGE}", pause, own])
+    load_config(SMOKE, ["scenario.shocks.outages=[]", pause])  # switched off, for the while
