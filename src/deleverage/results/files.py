@@ -13,6 +13,7 @@ from typing import Any
 import google_crc32c
 
 CHECKSUM = "crc32c"
+"""Name of what `crc` computes."""
 
 SYNC_THREADS = 16
 """Flushes asked for at a time: many that wait together take hardly longer than one alone, which is

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deleverage.errors import RunError
-from deleverage.results.files import create_text, sync_folder
+from deleverage.results.files import CHECKSUM, create_text, sync_folder
 from deleverage.results.plan import Plan, Unit
 
 DONE_FOLDER = "done"
@@ -133,7 +133,7 @@ def write_marker(
         "policies": [unit.policies.start, unit.policies.stop],
         "paths": [unit.paths.start, unit.paths.stop],
         **details,
-        "checksum": "crc32c",
+        "checksum": CHECKSUM,
         "objects": {key: list(value) for key, value in sorted(objects.items())},
     }
     if not create_text(path, json.dumps(content, indent=1) + "\n"):

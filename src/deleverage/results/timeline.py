@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deleverage.results.groups import write_group
 from deleverage.results.plan import STORE_FOLDER, Plan
 from deleverage.results.schema import BLOCK, TIMELINE, Variable
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_timeline(run_dir: Path, plan: Plan) -> None:
