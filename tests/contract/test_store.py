@@ -306,6 +306,25 @@ def test_changed_metadata_is_found_and_repaired(tmp_path):
     assert verify(opened.path).ok
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, lambda path: path.write_text("{}")])
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_broken_root_is_told_and_a_run_writes_it_anew(tmp_path, damage, missing):
+    run_dir = go(few(), tmp_path).path
+    before = stored(run_dir)
+    for marker in list((run_dir / "done").glob("*/*.json"))[:missing]:
+        marker.unlink()
+    damage(run_dir / "results.zarr/zarr.json")
+    assert [item.key for item in verify(run_dir, repair=True).damaged] == ["zarr.json"]
+    sentence = "cannot be read .*; run its config again, which writes that file anew"
+    with pytest.raises(RunError, match=sentence):
+        open_run(run_dir, allow_partial=True)
+    with pytest.raises(RunError, match="1 of 4 units are missing" if missing else sentence):
+        finalize(run_dir)
+    assert go(few(), tmp_path).complete
+    assert verify(run_dir).ok
+    assert stored(run_dir) == before
+
+
 def partial(tmp_path: Path) -> Path:
     """A run that lacks its second and last unit, though chunks of the second are there."""
     run_dir = prepare_run(prepare(few()), tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deleverage.errors import IncompleteRunError
+from deleverage.errors import IncompleteRunError, RunError
 from deleverage.results.claims import Claims, live_claims, remove_stale_claims
 from deleverage.results.files import crc, replace_text
 from deleverage.results.groups import consolidate
@@ -23,7 +23,7 @@ from deleverage.results.markers import (
     remove_markers,
     require_alike,
 )
-from deleverage.results.opening import is_finalized
+from deleverage.results.opening import is_finalized, read_root
 from deleverage.results.plan import STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, metadata_checksums, write_array
 from deleverage.results.timeline import write_timeline
@@ -153,7 +153,8 @@ def verify(run_dir: str | Path, repair: bool = False) -> Verification:
             claims.acquire_all()
             for name in repaired:
                 remove_markers(run_dir, plan.unit_by_id[name])
-            set_complete(run_dir, False)
+            if has_root(run_dir):
+                set_complete(run_dir, False)
     missing = [unit.id for unit in plan.units if unit.id not in done]
     return Verification(objects, missing, damaged, repaired)
 
@@ -172,10 +173,22 @@ def _compare(path: Path, length: int, checksum: int) -> str | None:
 
 def _damaged_metadata(run_dir: Path, plan: Plan) -> list[Damage]:
     return [
-        Damage("", f"{name}/{METADATA}", "metadata differs from the plan's checksum")
-        for name, checksum in metadata_checksums(run_dir, plan).items()
-        if checksum is None or plan.metadata.get(name) != checksum
+        *([] if has_root(run_dir) else [Damage("", METADATA, "metadata cannot be read")]),
+        *(
+            Damage("", f"{name}/{METADATA}", "metadata differs from the plan's checksum")
+            for name, checksum in metadata_checksums(run_dir, plan).items()
+            if checksum is None or plan.metadata.get(name) != checksum
+        ),
     ]
+
+
+def has_root(run_dir: Path) -> bool:
+    """Whether the metadata of the store can be read."""
+    try:
+        read_root(run_dir)
+    except RunError:
+        return False
+    return True
 
 
 def finalize(run_dir: str | Path) -> None:
@@ -183,7 +196,8 @@ def finalize(run_dir: str | Path) -> None:
 
     Raises:
         IncompleteRunError: Units are missing.
-        RunError: Another driver works in the directory, or a unit was stored with different bytes.
+        RunError: Another driver works in the directory, a unit was stored with different bytes, or
+            the store cannot be read.
     """
     run_dir = Path(run_dir)
     plan = load_plan(run_dir)
@@ -198,6 +212,7 @@ def finalize(run_dir: str | Path) -> None:
             f"{run_dir} cannot be finalized: it may need more paths for the error that its config "
             "asks for; run its config again to continue it."
         )
+    read_root(run_dir)
     with Claims(run_dir) as claims:
         claims.acquire_all()
         markers = markers_by_unit(run_dir)
@@ -245,7 +260,6 @@ def _write_unit_status(run_dir: Path, plan: Plan) -> None:
 
 def set_complete(run_dir: Path, value: bool) -> None:
     """Say in the root attributes whether the run is complete and finalized."""
-    path = run_dir / STORE_FOLDER / METADATA
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_root(run_dir)
     content["attributes"]["complete"] = value
-    replace_text(path, json.dumps(content, indent=1))
+    replace_text(run_dir / STORE_FOLDER / METADATA, json.dumps(content, indent=1))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deleverage.errors import IncompleteRunError, RunError
+from deleverage.results.chunks import METADATA
 from deleverage.results.labels import label_parts
 from deleverage.results.markers import done_units
 from deleverage.results.plan import CONFIG_FILE, STORE_FOLDER, Plan, load_plan
@@ -106,13 +107,13 @@ def open_run(path: str | Path, allow_partial: bool = False) -> Run:
         allow_partial: Open it though units are missing; their values are NaN.
 
     Raises:
-        RunError: The folder is no run directory.
+        RunError: The folder is no run directory, or its store cannot be read.
         IncompleteRunError: Units are missing, or the run is not finalized.
     """
     path = Path(path)
     plan = load_plan(path)
     done = len(done_units(path, plan))
-    complete = done == len(plan.units) and is_finalized(path)
+    complete = is_finalized(path) and done == len(plan.units)
     if not complete and not allow_partial:
         state = (
             f"{len(plan.units) - done} of {len(plan.units)} units are missing"
@@ -127,13 +128,31 @@ def open_run(path: str | Path, allow_partial: bool = False) -> Run:
     return Run(path, plan, complete)
 
 
-def is_finalized(run_dir: Path) -> bool:
-    """Whether `finalize` has closed the run since it last grew."""
+def read_root(run_dir: Path) -> dict[str, Any]:
+    """The metadata of a run's store, with its attributes.
+
+    Raises:
+        RunError: They cannot be read.
+    """
+    path = run_dir / STORE_FOLDER / METADATA
     try:
-        root = json.loads((run_dir / STORE_FOLDER / "zarr.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"the store of {run_dir} cannot be read ({error}); run again.") from None
-    return bool(root.get("attributes", {}).get("complete", False))
+        root = json.loads(path.read_text(encoding="utf-8"))
+        root["attributes"]["complete"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(
+            f"the store of {run_dir} cannot be read ({path.name}: {error}); run its config again, "
+            "which writes that file anew and keeps the units that are done."
+        ) from None
+    return root
+
+
+def is_finalized(run_dir: Path) -> bool:
+    """Whether `finalize` has closed the run since it last grew.
+
+    Raises:
+        RunError: The store cannot be read.
+    """
+    return bool(read_root(run_dir)["attributes"]["complete"])
 
 
 def _pieces(plan: Plan) -> dict[str, int] | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deleverage.errors import ConfigError, RunError
-from deleverage.results.checks import finalize, set_complete, status
+from deleverage.results.checks import finalize, has_root, set_complete, status
 from deleverage.results.claims import Claims, live_claims
+from deleverage.results.markers import done_units
 from deleverage.results.opening import Run, open_run
 from deleverage.results.plan import PLAN_FILE, STORE_FOLDER, Plan, load_plan
 from deleverage.results.template import METADATA, create_run, metadata_checksums, write_template
@@ -151,13 +152,17 @@ def prepare_run(prepared: Prepared, out: str | Path = "runs", resume: bool = Fal
 
 def _continue(run_dir: Path, old: Plan, new: Plan, prepared: Prepared, text: str) -> None:
     """Grow the directory to a larger plan, or leave it as it is."""
-    plan = continue_plan(old, new, run_dir, complete=status(run_dir).complete)
-    damaged = _damaged_metadata(run_dir, old)
-    if not grows(old, plan) and not damaged:
+    complete = old.decided and len(done_units(run_dir, old)) == len(old.units)
+    plan = continue_plan(old, new, run_dir, complete=complete)
+    damaged, whole = _damaged_metadata(run_dir, old), has_root(run_dir)
+    if not grows(old, plan) and not damaged and whole:
         return
     with Claims(run_dir) as claims:
         claims.acquire_all()
-        set_complete(run_dir, False)
+        if whole:
+            set_complete(run_dir, False)
+        else:
+            (run_dir / STORE_FOLDER / METADATA).unlink(missing_ok=True)  # to be written anew
         forget_partial(run_dir, plan)
         for name in damaged:
             (run_dir / STORE_FOLDER / name / METADATA).unlink(missing_ok=True)
