@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from agreement import MOST_APART, compare
+from counted import of_path_policy
 from machine import NO_COMPILER, compiler, cores, described
 from pool import Pool
 from program_rows import ENGINES, Rows
@@ -31,7 +32,7 @@ FEW = 4
 """Policies under which more and more paths are run: with 16, a million take forty minutes."""
 
 STEPS = 240
-"""Of both configs; XLA counts the body of a loop over them once."""
+"""Of both configs."""
 
 
 def main() -> None:
@@ -139,9 +140,14 @@ def shares(
     cost: dict[str, float], peak: dict[str, float], engine: dict[str, Any]
 ) -> dict[str, float]:
     """Operations and bytes a second of the engine's run, over what the machine does at most."""
-    times = STEPS * engine["path_policies_per_second"] / cost["columns"]
+    from deleverage.engine import LANES
+
+    rate, policies = engine["path_policies_per_second"], engine["policies"]
     return {
-        f"share_of_peak_{what}": cost[what] * times / peak[what] for what in ("operations", "bytes")
+        f"share_of_peak_{what}": rate
+        * of_path_policy(cost, what, STEPS, policies, LANES)
+        / peak[what]
+        for what in ("operations", "bytes")
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from counted import of_path_policy, of_series, of_step
+
 
 def table(report: dict[str, Any]) -> str:
     """Every device, then all together."""
@@ -50,10 +52,11 @@ def _device(place: int, one: dict[str, Any]) -> list[str]:
     for name, (what, unit, scale) in names.items():
         peak = one["peak"][name]
         lines.append(f"{f'measured peak, {what}':28}{peak / scale:>16,.2f} {unit}")
-        # XLA counts the body of the loop over steps once
-        times = work["steps"] * scan["path_policies_per_second"] / cost["columns"]
+        taken = of_path_policy(cost, name, work["steps"], work["policies"], work["lanes"])
         lines.append(
-            f"{f'counted {name}, share':28}{cost[name] * times / peak:>16.1%}  "
-            f"(XLA: {cost[name] / cost['columns']:,.0f} a path-policy and step)"
+            f"{f'counted {name}, share':28}"
+            f"{taken * scan['path_policies_per_second'] / peak:>16.1%}  "
+            f"(XLA: {of_step(cost, name):,.0f} a path-policy and step, "
+            f"{of_series(cost, name):,.0f} a path for its draws)"
         )
     return lines

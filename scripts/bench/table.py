@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agreement import NEAR, TOLERANCE
+from counted import of_series, of_step
 
 
 def table(report: dict[str, Any]) -> str:
@@ -55,10 +56,13 @@ def _agreement(agreement: list[dict[str, Any]]) -> list[str]:
 
 
 def _cost(cost: dict[str, float], peak: dict[str, float]) -> list[str]:
-    rate = {name: value / cost["columns"] for name, value in cost.items()}
+    step, series = (
+        " and ".join(f"{of(cost, what):,.0f} {what}" for what in ("operations", "bytes"))
+        for of in (of_step, of_series)
+    )
     return [
-        f"XLA counts {rate['operations']:,.0f} operations and {rate['bytes']:,.0f} bytes a step and"
-        f" path-policy (each loop's body once), {cost['temporary_mb']:.1f} MB a tile.",
+        f"XLA counts {step} a step and path-policy (of loops over cohorts one round),",
+        f"{series} a path for its draws and series; {cost['temporary_mb']:.1f} MB a tile.",
         f"Peak of the machine: {peak['operations'] / 1e9:,.0f} Gflop/s (float32 matrix product), "
         f"{peak['bytes'] / 1e9:,.1f} GB/s (copy).",
         f"The engine's first row, so counted, does {cost['share_of_peak_operations']:.0%} of the "

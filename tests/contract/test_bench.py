@@ -21,6 +21,8 @@ sys.path.insert(0, str(BENCH))
 
 import agreement  # noqa: E402
 import c_program  # noqa: E402
+import compare as comparison  # noqa: E402
+import counted  # noqa: E402
 import machine  # noqa: E402
 import numba_program  # noqa: E402
 import numpy_program  # noqa: E402
@@ -99,6 +101,30 @@ def test_what_numba_compiles_observes_what_the_oracle_observes(case):
         functions, maps_of(world.layout), shocks_of(world), rules, venues, draws
     )
     assert_same(found, expected)
+
+
+def test_series_are_counted_once_a_path_and_steps_for_every_policy():
+    # a tile of 128 paths and 16 lanes, 4 of them at once; a step of one column is 10 operations
+    cost = {"columns": 512.0, "paths": 128.0, "operations": 5120.0, "series_operations": 128e3}
+    assert counted.of_step(cost, "operations") == 10.0
+    assert counted.of_series(cost, "operations") == 1000.0
+    for policies, taken in {
+        16: 240 * 10 + 1000 / 16,
+        64: 240 * 10 + 4 * 1000 / 64,
+        1: 4 * 240 * 10 + 1000,  # three lanes run along
+        18: (20 * 240 * 10 + 2 * 1000) / 18,
+    }.items():
+        found = counted.of_path_policy(cost, "operations", 240, policies, 16)
+        assert found == pytest.approx(taken)
+
+
+def test_shares_of_the_peak_are_of_all_that_a_run_takes():
+    cost = {"columns": 512.0, "paths": 128.0}
+    cost |= {"operations": 5120.0, "series_operations": 128e3, "bytes": 512.0, "series_bytes": 0.0}
+    row = {"path_policies_per_second": 1000.0, "policies": 16}
+    found = comparison.shares(cost, {"operations": 1e7, "bytes": 1e6}, row)
+    assert found["share_of_peak_operations"] == pytest.approx((2400 + 62.5) * 1000 / 1e7)
+    assert found["share_of_peak_bytes"] == pytest.approx(240 * 1000 / 1e6)
 
 
 def test_every_function_that_is_inlined_exists():

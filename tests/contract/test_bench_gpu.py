@@ -72,7 +72,13 @@ def test_a_bare_machine_runs_it(world, tmp_path):
         assert device[what]["path_policies_per_second"] > 0
         assert f"{device[what]['path_policies_per_second']:,.0f} path-policies/s" in done.stdout
     assert set(device["peak"]) == {"operations", "bytes"}
-    assert device["cost"]["operations"] > 0
+    cost, work = device["cost"], device["work"]
+    for what in ("operations", "bytes"):
+        assert cost[what] > 0
+        assert cost[f"series_{what}"] > 0
+        assert f"{cost[what] / cost['columns']:,.0f} a path-policy and step, " in done.stdout
+        assert f"{cost[f'series_{what}'] / cost['paths']:,.0f} a path for its draws" in done.stdout
+    assert (cost["paths"], work["steps"]) == (8, 12)
     assert device["peak_memory_mb"] > 10
     assert set(device["versions"]) == {"python", "deleverage", "jax", "jaxlib", "numpy"}
 

@@ -217,6 +217,15 @@ def test_another_number_of_steps_is_another_program(traces):
     assert len(traces) == 1
 
 
+def test_what_a_step_costs_is_the_same_however_many_there_are(simulator):
+    many, few = simulator.cost(), Simulator(build(small("time.steps=2"))).cost()
+    assert many["operations"] == pytest.approx(few["operations"], rel=0.005)
+    # draws and series of 12 steps instead of 2, and the numbers that a path has once
+    assert 2.0 < many["series_operations"] / few["series_operations"] < 6.0
+    assert many["series_bytes"] > few["series_bytes"]
+    assert (many["columns"], many["paths"]) == (4 * 8, 8)
+
+
 @pytest.mark.parametrize(("policy", "path"), [(0, 0), (2, 13), (1, PATHS - 1)])
 def test_watching_repeats_a_path_bit_for_bit(simulator, outcomes, policy, path):
     again, record = simulator.watch(policy, path)

@@ -88,17 +88,7 @@ def simulate_tile(
         name, `[step, ...]`, what accounts hold also at the end; histograms by quantity, paths in
         each bin, `[time, row, lane, bin]`.
     """
-    def drawn(world: World) -> Draws:
-        if lineage is not None:
-            return inherited(world, seed, lineage, dtype)
-        return draw(world, seed, first_path, paths, dtype)
-
-    inputs, coordinates = exogenous(world, drawn(world), dtype)
-    if own is not None:
-        # streams of the run's, and further ones
-        common = drawn(replace(own, sampling=world.sampling))
-        by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
-        inputs = by_lane(own)
+    inputs, coordinates = series_of_tile(world, seed, first_path, paths, dtype, own, lineage)
     if one_by_one is None:
         one_by_one = visits_cohorts()
     counted = first_path + jnp.arange(paths, dtype=jnp.uint32) < stop
@@ -121,6 +111,35 @@ def simulate_tile(
         found = run(policy, inputs, watched)
     outcomes, record, histograms = found
     return outcomes, coordinates, record, histograms
+
+
+def series_of_tile(
+    world: World,
+    seed: Array,
+    first_path: Array,
+    paths: int,
+    dtype: Any,
+    own: World | None = None,
+    lineage: Lineage | None = None,
+) -> tuple[Inputs, PathCoordinates]:
+    """Exogenous series of a tile's paths, once for all lanes; arguments as of `simulate_tile`.
+
+    Returns:
+        Series `[step, ..., path]`, or `[step, ..., lane, path]` where lanes have worlds of their
+        own; path coordinates of the run's.
+    """
+    def drawn(world: World) -> Draws:
+        if lineage is not None:
+            return inherited(world, seed, lineage, dtype)
+        return draw(world, seed, first_path, paths, dtype)
+
+    inputs, coordinates = exogenous(world, drawn(world), dtype)
+    if own is not None:
+        # streams of the run's, and further ones
+        common = drawn(replace(own, sampling=world.sampling))
+        by_lane = jax.vmap(lambda one: exogenous(one, common, dtype)[0], in_axes=-1, out_axes=-2)
+        inputs = by_lane(own)
+    return inputs, coordinates
 
 
 def visits_cohorts() -> bool:

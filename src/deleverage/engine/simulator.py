@@ -14,7 +14,7 @@ import numpy as np
 from deleverage.engine.compile_once import program_name
 from deleverage.engine.device import enable_compile_cache, fingerprint
 from deleverage.engine.lanes import lanes_at_once
-from deleverage.engine.program import simulate_tile, visits_cohorts
+from deleverage.engine.program import series_of_tile, simulate_tile, visits_cohorts
 from deleverage.engine.programs import arrays_of, compiled
 from deleverage.engine.rows import Unlowered
 from deleverage.engine.timeline import Timeline
@@ -188,21 +188,39 @@ class Simulator:
         return found
 
     def cost(self) -> dict[str, float]:
-        """What XLA counts in the first program, for a tile of `columns` path-policies.
+        """What XLA counts in the first program: of a step, and of the draws and series.
 
-        It counts the body of each loop once, and steps and batches of lanes are loops: `operations`
-        and `bytes` are about those of one step with feedback and one without, for a batch. It also
-        counts both sides of each branch, of which one is run.
+        XLA counts the body of each loop once, and what no loop holds in full. Steps and batches of
+        lanes are loops. Draws and exogenous series of all steps are not: they are counted in a
+        program of their own and taken off.
+
+        Returns:
+            `operations` and `bytes` of one step with feedback and one without (of a run that has
+            it) for a batch of `columns` path-policies; `series_operations` and `series_bytes` of
+            all series of a tile's `paths`, made once for all its lanes; `temporary_mb`.
+
+        Approximate: visits to cohorts are a loop, of which one round is counted; of each branch
+        both sides are counted, and one is run; how a batch begins and ends is counted with the
+        step; of the walk over draw steps one is counted with the series. `bytes` are too many: a
+        step reads and writes its row of what all steps have, and the whole is counted.
         """
         group = self._groups[0]
         lanes = lanes_at_once(LANES, self.tile_paths, visits_cohorts() and self.driver == "scan")
         with jax.enable_x64(self._dtype == "float64"):
-            program = self._program(group, self._arguments(group, list(group.members)[:1], Tile(0)))
+            arguments = self._arguments(group, list(group.members)[:1], Tile(0))
+            program = self._program(group, arguments)
+            world, _, seed, first, _, paths, dtype, own, *_ = arguments
+            given = (world, seed, first, paths, dtype, own)
+            name = program_name(self.fingerprint(), given)
+            series = compiled(name, _series_in_tuples, given, self._cache).cost_analysis()
         counted, memory = program.cost_analysis(), program.memory_analysis()
         return {
-            "operations": float(counted["flops"]),
-            "bytes": float(counted["bytes accessed"]),
+            "operations": float(counted["flops"] - series["flops"]),
+            "bytes": float(counted["bytes accessed"] - series["bytes accessed"]),
             "columns": float(lanes * self.tile_paths),
+            "series_operations": float(series["flops"]),
+            "series_bytes": float(series["bytes accessed"]),
+            "paths": float(self.tile_paths),
             "temporary_mb": memory.temp_size_in_bytes / 1e6,
         }
 
@@ -322,3 +340,8 @@ def _tile_in_dicts(*arguments: Any) -> tuple[dict[str, jax.Array], ...]:
     """`simulate_tile` in tuples and dicts alone, which can be stored without their classes."""
     outcomes, coordinates, record, histograms = simulate_tile(*arguments)
     return outcomes, vars(coordinates), record, histograms
+
+
+def _series_in_tuples(*arguments: Any) -> tuple[jax.Array, ...]:
+    """`series_of_tile` likewise."""
+    return tuple(jax.tree.leaves(series_of_tile(*arguments)))
