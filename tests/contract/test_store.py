@@ -44,14 +44,42 @@ def chunks(run_dir: Path) -> dict[str, bytes]:
     return {key: (run_dir / "results.zarr" / key).read_bytes() for key in listed}
 
 
+OF_A_DIRECTORY = {"fingerprint", "versions", "complete"}
+
+
+def assert_as_simulated(kept: xr.Dataset, simulated: xr.Dataset) -> None:
+    """What is stored reads as what was held in memory, but for what a run directory alone has."""
+    assert set(kept.attrs) - set(simulated.attrs) == OF_A_DIRECTORY
+    attributes = {name: value for name, value in kept.attrs.items() if name not in OF_A_DIRECTORY}
+    xr.testing.assert_identical(kept.drop_attrs(deep=False), simulated.drop_attrs(deep=False))
+    assert attributes == simulated.attrs
+    assert {name: x.dtype for name, x in kept.variables.items()} == {
+        name: x.dtype for name, x in simulated.variables.items()
+    }
+
+
 def test_a_run_holds_what_the_simulator_gave(tmp_path):
     config = FakeConfig()
     opened = go(config, tmp_path)
-    xr.testing.assert_equal(opened.outcomes.load(), simulate(config, simulator_factory=FACTORY))
+    assert_as_simulated(opened.outcomes.load(), simulate(config, simulator_factory=FACTORY))
     assert set(os.listdir(opened.path)) == {
         "config.yaml", "plan.json", "results.zarr", "done", "claims", "failed", "log.jsonl",
     }  # fmt: skip
     assert os.listdir(opened.path / "claims") == []
+
+
+def with_a_lever_in_words(config: FakeConfig):
+    prepared = prepare(config)
+    coords = prepared.built.policy_coords
+    coords |= {"liquidation.order": ["pro rata", "largest"], "margin.mixed": ["none", 0.5]}
+    return prepared
+
+
+def test_levers_in_words_read_as_in_memory(tmp_path):
+    opened = go(few(), tmp_path, simulator_factory=with_a_lever_in_words)
+    found = opened.outcomes.load()
+    assert_as_simulated(found, simulate(few(), simulator_factory=with_a_lever_in_words))
+    assert found["margin.mixed"].values.tolist() == ["none", "0.5"]
 
 
 def test_a_world_without_pegs_is_run_and_verified_too(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 
 from deleverage.errors import IncompleteRunError, RunError
 from deleverage.results.claims import Claims, live_claims, remove_stale_claims
+from deleverage.results.description import described
 from deleverage.results.files import crc, replace_text
 from deleverage.results.groups import consolidate
 from deleverage.results.markers import (
@@ -252,10 +253,10 @@ def _write_unit_status(run_dir: Path, plan: Plan) -> None:
     import zarr
 
     root = zarr.open_group(run_dir / STORE_FOLDER, mode="r+", zarr_format=3)
-    names = np.array([unit.id for unit in plan.units], dtype=object)
-    write_array(root, "unit", ("unit",), names, None)
+    names = np.array([unit.id for unit in plan.units], dtype=np.str_)
+    write_array(root, "unit", described("unit", ("unit",), names, None))
     done = np.ones(len(names), dtype=np.uint8)
-    write_array(root, "unit_status", ("unit",), done, "1")
+    write_array(root, "unit_status", described("unit_status", ("unit",), done, "1"))
 
 
 def set_complete(run_dir: Path, value: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -58,8 +59,9 @@ class Run:
         dataset = dataset.drop_dims("unit", errors="ignore")
         order = [name for name in self.plan.variables if name in dataset.data_vars]
         dataset = dataset[order].assign_coords(_plain_labels(dataset, self.plan))
+        # a few numbers, which every answer shows
         levers = {n: c.load() for n, c in dataset.coords.items() if c.dims == ("policy",)}
-        dataset = dataset.assign_coords(levers)  # a few numbers, which every answer shows
+        dataset = dataset.assign_coords(levers).assign_coords(_plain_text(dataset, levers))
         return dataset if self.complete else _masked(dataset, self.plan, self.path)
 
     @cached_property
@@ -165,12 +167,16 @@ def _pieces(plan: Plan) -> dict[str, int] | None:
 
 def _plain_labels(dataset: xr.Dataset, plan: Plan) -> dict[str, Any]:
     """Labels as fixed-width text, which selects and prints like any other NumPy text."""
-    dims = {dim: dim for dim in plan.labels if dim != "threshold"}
-    dims |= {part.name: part.dim for part in label_parts(plan.labels)}
+    names = [*plan.labels, *(part.name for part in label_parts(plan.labels))]
+    return _plain_text(dataset, (name for name in names if name in dataset.coords))
+
+
+def _plain_text(dataset: xr.Dataset, names: Iterable[Any]) -> dict[str, Any]:
+    """The text among some coordinates of one dimension, with fixed width."""
     return {
-        name: (dim, np.array(dataset[name].values.tolist(), dtype=np.str_), dataset[name].attrs)
-        for name, dim in dims.items()
-        if name in dataset.coords
+        name: (found.dims, np.array(found.values.tolist(), dtype=np.str_), found.attrs)
+        for name, found in ((name, dataset[name]) for name in names)
+        if found.dtype.kind not in "fiub"
     }
 
 

@@ -11,21 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from deleverage.errors import ConfigError, RunError
+from deleverage.errors import ConfigError
 from deleverage.results.chunks import CHECKSUM, LEVEL, METADATA
-from deleverage.results.files import crc, replace_text, sync_all, sync_folder, sync_tree
-from deleverage.results.labels import label_parts
-from deleverage.results.plan import CONFIG_FILE, PLAN_FILE, STORE_FOLDER, Plan
-from deleverage.results.schema import (
-    DIMENSIONS,
-    DRAW_BLOCK,
-    SCHEMA_VERSION,
-    STATUS_FLAGS,
-    VARIABLES,
-    Variable,
+from deleverage.results.description import (
+    Described,
+    coordinate_names,
+    dataset_attributes,
+    known_before,
+    outcome_attributes,
 )
+from deleverage.results.files import crc, replace_text, sync_all, sync_folder, sync_tree
+from deleverage.results.plan import CONFIG_FILE, PLAN_FILE, STORE_FOLDER, Plan
+from deleverage.results.schema import Variable
 
 if TYPE_CHECKING:
     import zarr
@@ -106,22 +103,8 @@ def write_template(
     root = zarr.open_group(run_dir / STORE_FOLDER, mode="r+", zarr_format=3)
     for variable in plan.written:
         _write_outcome(root, plan, variable)
-    write_array(root, "path", ("path",), np.arange(plan.paths, dtype=np.int64), "1")
-    if plan.draw_block > 1:
-        write_array(root, DRAW_BLOCK, ("path",), draw_blocks(plan), "1")
-    for dim, labels in plan.labels.items():
-        numeric = dim == "threshold"
-        values = np.array(labels, dtype=np.float64 if numeric else object)
-        write_array(root, dim, (dim,), values, "1" if numeric else None)
-    for part in label_parts(plan.labels):
-        values = np.array(part.values, dtype=object)
-        write_array(root, part.name, (part.dim,), values, None, part.long_name)
-    for name in plan.variables:
-        if not VARIABLES[name].by_path:
-            values = _policy_values(name, policy_variables, len(plan.policies))
-            write_array(root, name, ("policy",), values, VARIABLES[name].unit)
-    for name, values in policy_coords.items():
-        write_array(root, name, ("policy",), _lever_values(values), None)
+    for name, array in known_before(plan, policy_variables, policy_coords).items():
+        write_array(root, name, array)
     replace_text(run_dir / CONFIG_FILE, config_yaml)
     plan = replace(plan, metadata=metadata_checksums(run_dir, plan))
     sync_all((run_dir / STORE_FOLDER).rglob(METADATA))
@@ -129,29 +112,14 @@ def write_template(
     return plan
 
 
-def draw_blocks(plan: Plan) -> np.ndarray:
-    """Block of each path that its draws belong to, `[path]`."""
-    return np.arange(plan.paths, dtype=np.int64) // plan.draw_block
-
-
 def _attributes(plan: Plan, config_yaml: str, levers: Iterable[str]) -> dict[str, Any]:
-    coordinates = [name for name in plan.variables if VARIABLES[name].coordinate]
-    coordinates += [part.name for part in label_parts(plan.labels)]
-    coordinates += [DRAW_BLOCK] if plan.draw_block > 1 else []
     return {
-        "title": plan.name,
-        "schema_version": SCHEMA_VERSION,
-        "config": config_yaml,
-        "identity_hash": plan.identity_hash,
-        "seed": plan.seed,
-        "sampling": plan.sampling,
-        "rng": plan.fingerprint.get("rng", "philox4x32"),
+        **dataset_attributes(plan, config_yaml),
         "fingerprint": plan.fingerprint,
         "versions": plan.provenance.get("versions", {}),
         # How xarray learns which arrays besides the dimensions are coordinates.
-        "coordinates": " ".join([*coordinates, *levers]),
+        "coordinates": " ".join(coordinate_names(plan, levers)),
         **({"stopping": plan.stopping} if plan.stopping else {}),
-        **({"splitting": plan.splitting} if plan.splitting else {}),
         "complete": False,
     }
 
@@ -174,10 +142,6 @@ def _write_outcome(root: zarr.Group, plan: Plan, variable: Variable) -> None:
         if array.shape != shape:
             array.resize(shape)
         return
-    attributes: dict[str, Any] = {"units": variable.unit, "long_name": variable.long_name}
-    if variable.name == "status":
-        attributes["flag_masks"] = list(STATUS_FLAGS.values())
-        attributes["flag_meanings"] = " ".join(STATUS_FLAGS)
     root.create_array(
         variable.name,
         shape=shape,
@@ -186,56 +150,28 @@ def _write_outcome(root: zarr.Group, plan: Plan, variable: Variable) -> None:
         compressors=ZstdCodec(level=LEVEL, checksum=CHECKSUM),
         fill_value=variable.fill,
         dimension_names=variable.dims,
-        attributes=attributes,
+        attributes=outcome_attributes(variable),
     )
 
 
-def write_array(
-    root: zarr.Group,
-    name: str,
-    dims: tuple[str, ...],
-    values: np.ndarray,
-    unit: str | None,
-    long_name: str | None = None,
-) -> None:
+def write_array(root: zarr.Group, name: str, described: Described) -> None:
     """A coordinate or per-policy variable in one chunk, replaced whole when it grows."""
     from zarr.codecs import ZstdCodec
 
-    if long_name is None:
-        long_name = VARIABLES[name].long_name if name in VARIABLES else DIMENSIONS.get(name, name)
-    attributes: dict[str, Any] = {"long_name": long_name} | (
-        {} if unit is None else {"units": unit}
-    )
+    dims, values, attributes = described
+    text = values.dtype.kind == "U"
     array = root.create_array(
         name,
         shape=values.shape,
         chunks=(max(len(values), 1),),
-        dtype="string" if values.dtype == object else values.dtype,
+        dtype="string" if text else values.dtype,
         compressors=ZstdCodec(level=LEVEL, checksum=CHECKSUM),
         dimension_names=dims,
         attributes=attributes,
         overwrite=True,
         config={"write_empty_chunks": True},
     )
-    array[...] = values
-
-
-def _policy_values(name: str, given: Mapping[str, Any], policies: int) -> np.ndarray:
-    values = np.asarray(given.get(name, np.full(policies, np.nan)), dtype=VARIABLES[name].dtype)
-    if values.shape != (policies,):
-        raise RunError(
-            f"{name} came with shape {values.shape}, but it has one value a policy, "
-            f"({policies},); this is a fault of the program, please report it."
-        )
-    return values
-
-
-def _lever_values(values: Iterable[Any]) -> np.ndarray:
-    """Lever values as numbers where they are numbers, else as text."""
-    listed = np.asarray(values).tolist()
-    if all(isinstance(value, int | float) for value in listed):
-        return np.array(listed, dtype=np.float64)
-    return np.array([str(value) for value in listed], dtype=object)
+    array[...] = values.astype(object) if text else values
 
 
 def metadata_checksums(run_dir: Path, plan: Plan) -> dict[str, int | None]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deleverage.results.labels import label_parts
+from deleverage.results.description import (
+    Described,
+    coordinate_names,
+    dataset_attributes,
+    known_before,
+    outcome_attributes,
+)
 from deleverage.results.plan import Plan, Unit
-from deleverage.results.schema import DIMENSIONS, DRAW_BLOCK, STATUS_FLAGS, VARIABLES
-from deleverage.results.template import draw_blocks
+from deleverage.results.schema import VARIABLES
 from deleverage.sweep.adaptive import require_number
 from deleverage.sweep.levels import simulator_of, with_levels
 from deleverage.sweep.places import worker_count
@@ -58,34 +63,19 @@ def simulate(
     plan = plan_run(config, prepared.built, prepared.simulator.fingerprint())
     plan = with_levels(plan, prepared)
     arrays = _simulated(plan, simulator_of(plan, prepared))
-    given = prepared.built.policy_variables
-    for name in plan.variables:
-        if not VARIABLES[name].by_path:
-            missing = np.full(len(plan.policies), np.nan)
-            arrays[name] = np.asarray(given.get(name, missing), dtype=VARIABLES[name].dtype)
-    data: dict[str, Any] = {}
-    coords: dict[str, Any] = {}
-    for name in plan.variables:
-        variable = VARIABLES[name]
-        attributes: dict[str, Any] = {"units": variable.unit, "long_name": variable.long_name}
-        if name == "status":
-            attributes["flag_masks"] = list(STATUS_FLAGS.values())
-            attributes["flag_meanings"] = " ".join(STATUS_FLAGS)
-        (coords if variable.coordinate else data)[name] = (variable.dims, arrays[name], attributes)
-    for name, values in prepared.built.policy_coords.items():
-        coords[name] = ("policy", np.asarray(values), {"long_name": name})
-    coords["path"] = ("path", np.arange(plan.paths), {"long_name": DIMENSIONS["path"]})
-    if plan.draw_block > 1:
-        coords[DRAW_BLOCK] = ("path", draw_blocks(plan), {"long_name": DIMENSIONS[DRAW_BLOCK]})
-    for dim, labels in plan.labels.items():
-        values = np.array(labels, dtype=np.float64 if dim == "threshold" else np.str_)
-        coords[dim] = (dim, values, {"long_name": DIMENSIONS.get(dim, dim)})
-    for part in label_parts(plan.labels):
-        values = np.array(part.values, dtype=np.str_)
-        coords[part.name] = (part.dim, values, {"long_name": part.long_name})
-    attrs = {"title": plan.name, "seed": plan.seed, "sampling": plan.sampling}
-    attrs |= {"splitting": plan.splitting} if plan.splitting else {}
-    return xr.Dataset(data, coords=coords, attrs=attrs)
+    built = prepared.built
+    known = known_before(plan, built.policy_variables, built.policy_coords)
+    written = {
+        name: Described(VARIABLES[name].dims, array, outcome_attributes(VARIABLES[name]))
+        for name, array in arrays.items()
+    }
+    found = known | written
+    data = set(plan.variables) - set(coordinate_names(plan, built.policy_coords))
+    return xr.Dataset(
+        {name: found[name] for name in plan.variables if name in data},
+        coords={name: array for name, array in found.items() if name not in data},
+        attrs=dataset_attributes(plan, config.resolved_yaml()),
+    )
 
 
 def _simulated(plan: Plan, simulator: Simulator) -> dict[str, np.ndarray]:
