@@ -43,6 +43,15 @@ def check_books(checker: Checker) -> None:
             checker.asset(asset, places["collateral"])
             if asset != checker.names.numeraire:
                 _accepted(checker, asset, book.venue, places["collateral"])
+        if isinstance(book, LoanBook) and not any(
+            share for asset, share in mix.items() if asset != checker.names.numeraire
+        ):
+            checker.refuse(
+                places["collateral"],
+                f"a loan of '{name}' that buys nothing but the numeraire",
+                "collateral that is not the cash it is borrowed in",
+                "name another asset, or remove the book",
+            )
         _margin(checker, name, book, key)
         for slots, what in (
             (perps, "perps"),

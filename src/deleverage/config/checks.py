@@ -179,6 +179,10 @@ class Checker:
         if at:
             self.venue(venue, key)
 
+    def _is_cash(self, asset: str, key: Key) -> NoReturn:
+        allowed = "other assets, as it is cash at price 1"
+        self.refuse(key, f"'{asset}' is the numeraire", allowed, "remove it")
+
     def _assets(self) -> None:
         counted = [n for n, asset in self.scenario.assets.items() if isinstance(asset, Numeraire)]
         if len(counted) != 1:
@@ -208,12 +212,7 @@ class Checker:
                 for asset in getattr(venue, part):
                     self.asset(asset, (*key, part, asset))
                     if asset == self.names.numeraire:
-                        self.refuse(
-                            (*key, part, asset),
-                            f"'{asset}' is the numeraire",
-                            "other assets, as it is cash at price 1",
-                            "remove it",
-                        )
+                        self._is_cash(asset, (*key, part, asset))
             for asset, pledged in venue.collateral.items():
                 if pledged.admitted is not None:
                     self.refuse(
@@ -286,6 +285,8 @@ class Checker:
         for scope, rule in entry.index.items():
             self.scope(scope, (*key, "index", scope), whole=False)
             asset, _, venue = scope.partition("@")
+            if asset == self.names.numeraire:
+                self._is_cash(asset, (*key, "index", scope))
             check_index_rule(self, rule, asset, venue or None, (*key, "index", scope))
             venues = [venue] if venue else list(self.scenario.venues)
             if not any((name, asset) in self.names.uses for name in venues):

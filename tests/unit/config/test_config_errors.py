@@ -157,6 +157,11 @@ CASES = {
         "others/USDe-BTX/spot:",
         "the quote asset 'BTX' is unknown; allowed is BTC; did you mean 'BTC'",
     ),
+    "an index of the numeraire": (
+        "{index: {USDe: {redemption: 100%, floor: 97%}}}",
+        "{index: {USDT: {smoothing: 5m}}}",
+        "policies.redemption_index.index.USDT: 'USDT' is the numeraire; allowed is other assets",
+    ),
     "an index of all assets": (
         "{index: {USDe:",
         '{index: {"*":',
@@ -245,6 +250,11 @@ CASES = {
         "sales.0.duration: '0s' came; .*above 0",
     ),
     "collateral not accepted": ("collateral: USDe\n", "collateral: BTC\n", "'BTC' is not accepted"),
+    "a loan against cash": (
+        "collateral: USDe\n",
+        "collateral: USDT\n",
+        "usde_loops.collateral: a loan of 'usde_loops' that buys nothing but the numeraire",
+    ),
     "no maintenance rate": (
         "maintenance: {BTC: 0.5%}",
         "maintenance: {}",
