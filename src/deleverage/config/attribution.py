@@ -31,7 +31,7 @@ def _causes(value: Any) -> Any:
     if not isinstance(value, dict) or not value:
         raise refusal(value, "causes by name, each with what is overridden without it", "name one")
     for name, override in value.items():
-        if name in (ALL, NONE) or JOINED in name:
+        if name in (ALL, NONE, "") or JOINED in name:
             raise conflict(
                 f"a cause called '{name}'",
                 f"names other than {ALL} and {NONE}, without {JOINED}",
@@ -82,6 +82,13 @@ def coalitions(
             PolicySpec.model_validate(override)
         except ValidationError as error:
             refuse(error, source, PolicySpec, prefix=(*key, name))
+        if "participation" in override:
+            source.refuse(
+                (*key, name, "participation"),
+                f"participation without '{name}'",
+                "levers of other kinds, as positions are held in an attribution",
+                "remove it",
+            )
     keys = {name: set(_paths(override)) for name, override in causes.items()}
     for number, name in enumerate(causes):
         for other in list(causes)[:number]:
@@ -93,6 +100,9 @@ def coalitions(
                     "causes that override different keys",
                     "join the two causes or split the key",
                 )
+    source.levers[key] = {
+        ".".join(path): (*key, name, *path) for name, paths in keys.items() for path in paths
+    }
     base = listed[ALL].model_dump(mode="json", exclude_unset=True)
     made: dict[str, PolicySpec] = {}
     order = list(causes)

@@ -62,6 +62,17 @@ class Checker:
                 self.refuse(
                     (), f"the name '{name}'", "a name without / @ . - * or spaces", "rename"
                 )
+        for label in self.config.policies:
+            if not label.strip() or not label.isprintable():
+                came = f"a policy with the label {label!r}"
+                self.refuse(("policies",), came, "labels in print", "rename it")
+        if self.config.policies["baseline"].participation.model_fields_set:
+            self.refuse(
+                ("policies", "baseline", "participation"),
+                "participation of the baseline",
+                "it in other policies, whose positions answer to what differs from the baseline",
+                "remove it",
+            )
         self._scenario()
         for label, entry in self.config.entries.items():
             key = self.config.key_of(label)

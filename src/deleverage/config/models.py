@@ -189,8 +189,12 @@ class Config(Model):
             try:
                 scenario = Scenario.model_validate(lay_over(written, entry.scenario.parts))
             except ValidationError as error:
-                refuse(error, self._source, Scenario, prefix=(*key, "scenario"))
-            if margin is not None and scenario.under_margin(margin) == scenario:
+                levers = self._source.levers.get(key)
+                prefix = (*key, "scenario")
+                refuse(error, self._source, Scenario, prefix, levers, within=("scenario",))
+            is_listed = key[0] in ("policies", "attribution")  # else it is a point among others
+            kinds = [margin] if is_listed else ["cross", "isolated"]
+            if margin is not None and all(scenario.under_margin(k) == scenario for k in kinds):
                 self._source.refuse(
                     (*key, "leverage", "margin"),
                     f"{margin} margin where no book of several perps has another",
@@ -198,8 +202,8 @@ class Config(Model):
                     "remove it",
                 )
             scenario = scenario.under_margin(margin).with_depths(factors)
-            if scenario == self.scenario and factors is not None:
-                continue  # a factor of 1, such as a sweep has among others
+            if scenario == self.scenario and (factors is not None or not is_listed):
+                continue  # such as a factor of 1
             if scenario == self.scenario:
                 self._source.refuse(
                     (*key, "scenario"),

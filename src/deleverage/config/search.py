@@ -12,7 +12,7 @@ from deleverage.config.measure import MeasureSpec
 from deleverage.config.policies import PolicySpec
 from deleverage.config.quantities import conflict, whole
 from deleverage.config.sentences import refuse
-from deleverage.config.source import Source
+from deleverage.config.source import Key, Source
 from deleverage.config.sweep import PointCount, Ranges, nested, sobol_points, written_at
 
 Cost = Literal["open_interest_forgone", "credit_forgone", "fund_size"]
@@ -99,10 +99,11 @@ def policies_of(points: Mapping[str, Mapping[str, Any]], source: Source) -> dict
         ConfigError: A lever does not exist, or a value is not allowed.
     """
     made = {}
+    part: Key = ("search", "levers")
     for label, row in points.items():
+        levers = source.levers[part] = written_at({part: row}, source)
         try:
             made[label] = PolicySpec.model_validate(nested(row))
         except ValidationError as error:
-            keys = written_at({("search", "levers"): row}, source)
-            refuse(error, source, PolicySpec, levers=keys)
+            refuse(error, source, PolicySpec, levers=levers)
     return made

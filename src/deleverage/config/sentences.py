@@ -20,6 +20,7 @@ _TYPES = {
     "tuple_type": ("a list", "write [a, b]"),
     "list_type": ("a list", "write [a, b]"),
     "missing": ("a value", "add the key"),
+    "too_short": ("at least one entry", "add one"),
 }
 _MISSING = {
     "anchor": (
@@ -36,6 +37,7 @@ def refuse(
     root: type,
     prefix: Key = (),
     levers: Mapping[str, Key] | None = None,
+    within: Key = (),
 ) -> NoReturn:
     """Raise the ConfigError of the first thing that pydantic found.
 
@@ -44,7 +46,8 @@ def refuse(
         source: The raw values and their places.
         root: The model that was read.
         prefix: Key path of that model's values.
-        levers: Dotted levers that a sweep's entry was made from, and where each was written.
+        levers: Dotted levers that an entry was made from, and where each was written.
+        within: Where that model stands in the entry.
 
     Raises:
         ConfigError: always.
@@ -52,7 +55,7 @@ def refuse(
     # An unknown key explains a missing one, so it comes first; branches of a union come in turn.
     found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
     if levers:
-        key = _lever_key(levers, found["loc"])
+        key = _lever_key(levers, (*within, *found["loc"]))
     else:
         tag = ("kind",) if found["type"] == "union_tag_invalid" else ()
         key = source.trim((*prefix, *found["loc"], *tag))

@@ -42,6 +42,8 @@ class Source:
     value: Any
     places: dict[Key, Place] = field(default_factory=dict)
     prefix: Key = ()  # where the scenario is written: an entry's override, else at the root
+    levers: dict[Key, dict[str, Key]] = field(default_factory=dict)
+    """Where each lever of entries that are made is written, by the part that makes them."""
 
     def place(self, key: Sequence[str | int]) -> Place:
         """The place of a key path, or of the nearest enclosing one that was written."""
@@ -66,7 +68,22 @@ class Source:
     def refuse(self, key: Sequence[str | int], came: str, allowed: str, advice: str) -> NoReturn:
         """Raise the ConfigError of a key path."""
         key = self.prefix + tuple(key) if key and key[0] == "scenario" else tuple(key)
+        key = key if key in self.places else self._as_written(key)
         raise ConfigError(sentence(self.place(key), tuple(key), came, allowed, advice)) from None
+
+
+    def _as_written(self, key: Key) -> Key:
+        """A key of an entry that is made as that of the lever that it was made from."""
+        for part, levers in self.levers.items():
+            rest = key[len(part) :]
+            if not rest or key[: len(part)] != part:
+                continue
+            for lever, written in levers.items():
+                names = tuple(lever.split("."))
+                shared = min(len(names), len(rest))
+                if names[:shared] == rest[:shared]:
+                    return (*written, *rest[shared:])
+        return key
 
 
 def read(path: Path, parents: tuple[Path, ...] = ()) -> Source:

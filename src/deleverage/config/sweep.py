@@ -173,6 +173,7 @@ def expand(sweep: Sweep, listed: Mapping[str, PolicySpec], source: Source) -> di
     """
     made: dict[str, PolicySpec] = {}
     rows = list(sweep.rows())
+    levers = source.levers["sweep",] = keys_of(sweep, source)
     whole = len({label_of(row) for row in rows}) < len(rows)  # files of one name
     for row in rows:
         label = label_of(row, whole)
@@ -182,7 +183,7 @@ def expand(sweep: Sweep, listed: Mapping[str, PolicySpec], source: Source) -> di
         try:
             made[label] = PolicySpec.model_validate(nested(row))
         except ValidationError as error:
-            refuse(error, source, PolicySpec, levers=keys_of(sweep, source))
+            refuse(error, source, PolicySpec, levers=levers)
     return made
 
 

@@ -279,6 +279,57 @@ CASES = {
         "  x: {leverage: {cap: 5}, participation: {kind: hold}}\n  no_parity: {",
         "policies.x.leverage: .*`rescale`",
     ),
+    "an asset of a grid": (
+        "policies:\n",
+        "sweep: {grid: {leverage.cap.USDe: [3]}}\npolicies:\n",
+        "sweep.grid.leverage.cap.USDe: a leverage cap of 'USDe', of which nobody holds a perp",
+    ),
+    "an asset of a nested zip": (
+        "policies:\n",
+        "sweep:\n  zip: {liquidation.pace: [1]}\n  grid:\n"
+        "    index: {USDX: {floor: [90%]}}\npolicies:\n",
+        "sweep.grid.index.USDX.floor: the asset 'USDX' is unknown; ",
+    ),
+    "an override of a grid": (
+        "policies:\n",
+        "sweep: {grid: {scenario.shocks.macro.severity.value: [1%]}}\npolicies:\n",
+        "sweep.grid.scenario.shocks.macro.severity.value: the key 'value' is unknown; ",
+    ),
+    "an asset of a cause": (
+        "policies:\n",
+        "attribution: {causes: {own_book: {index: {USDX: {floor: 90%}}}}}\npolicies:\n",
+        "attribution.causes.own_book.index.USDX.floor: the asset 'USDX' is unknown",
+    ),
+    "an override of a cause": (
+        "policies:\n",
+        "attribution: {causes: {calm: {scenario: {shocks: {outagez: []}}}}}\npolicies:\n",
+        "attribution.causes.calm.scenario.shocks.outagez: the key 'outagez' is unknown",
+    ),
+    "a cause without a name": (
+        "policies:\n",
+        'attribution: {causes: {"": {index: {USDe: {floor: 90%}}}}}\npolicies:\n',
+        "attribution.causes: a cause called ''; ",
+    ),
+    "participation of a cause": (
+        "policies:\n",
+        "attribution: {causes: {held: {participation: {kind: rescale}}}}\npolicies:\n",
+        "attribution.causes.held.participation: participation without 'held'; .*positions are held",
+    ),
+    "participation of the baseline": (
+        "baseline: {}",
+        "baseline: {participation: {kind: hold}}",
+        "policies.baseline.participation: participation of the baseline; ",
+    ),
+    "an empty label": (
+        "  no_parity:",
+        '  "": {}\n  no_parity:',
+        "policies: a policy with the label ''; allowed is labels in print; rename it.",
+    ),
+    "a label of two lines": (
+        "  no_parity:",
+        '  "a\\nb": {}\n  no_parity:',
+        r"policies: a policy with the label 'a\\nb'; allowed is labels in print",
+    ),
     "an unknown lever in a grid": (
         "policies:\n",
         'sweep: {grid: {"collateral.USDe.hairct": [0]}}\npolicies:\n',
@@ -340,6 +391,8 @@ CASES = {
 
 # Lines of configs/smoke.yaml that a sentence names instead of the line that was changed.
 ELSEWHERE = {
+    "an empty label": [71],
+    "a label of two lines": [71],
     "positions that cannot balance": [39],
     "no baseline": [71],
     "a shock that arrives twice": [63],

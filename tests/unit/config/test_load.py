@@ -12,6 +12,7 @@ from deleverage.config import load_config
 from deleverage.config.names import Names
 from deleverage.config.resolve import resolve
 from deleverage.config.rules import Breaker, DynamicHaircut, VaultRule
+from deleverage.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -309,3 +310,26 @@ def test_null_is_written_out_where_it_takes_something_out(case, tmp_path):
     kept = [re.sub(r"(, )?\w+: null", "", text) for text in NULLS[case] if "=null" not in text]
     other = load_config(SMOKE, [*kept, *(["policies.x={}"] if len(kept) < 2 else [])])
     assert (other.identity(), other.policy_hashes()) != (config.identity(), config.policy_hashes())
+
+
+def test_a_point_of_a_sweep_may_be_the_scenario_as_it_is():
+    depth = "scenario.markets.exchange/BTC/spot.depth_1pct"
+    config = load_config(SMOKE, [f"sweep.grid.{depth}=[25M, 50M, 100M]"])
+    found = {
+        label: config.under(label).scenario.markets["exchange/BTC/spot"].depth_1pct
+        for label in config.entries
+        if depth in label
+    }
+    assert found == {f"{depth}=25M": 25e6, f"{depth}=50M": 50e6, f"{depth}=100M": 100e6}
+    with pytest.raises(ConfigError, match="an override that leaves the scenario as it is"):
+        load_config(SMOKE, [f"policies.x.{depth}=50M"])
+
+
+def test_margin_may_be_swept_where_it_means_something():
+    both = "sweep.grid.leverage.margin=[cross, isolated]"
+    with pytest.raises(ConfigError, match=r"leverage\.margin: cross margin where no book"):
+        load_config(SMOKE, [both])
+    config = load_config(SMOKE.parent / "oct10.yaml", ["policies={baseline: {}}", both])
+    assert list(config.entries) == ["baseline", "leverage.margin=cross", "leverage.margin=isolated"]
+    assert config.under("leverage.margin=cross") is config
+    assert len(config.under("leverage.margin=isolated").scenario.held) > len(config.scenario.held)

@@ -50,6 +50,11 @@ def test_a_search_changes_nothing_of_what_a_run_stands_for(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
+        (
+            "leverage.cap:",
+            "leverage.cap.BTX:",
+            "search.levers.leverage.cap.BTX: the asset 'BTX' is unknown",
+        ),
         ("leverage.cap:", "leverage.kap:", r"search.levers.leverage.kap: the key 'kap' is unknown"),
         (".exchange.pace:", ".venue.pace:", r"search.levers.*'venue' is unknown"),
         ("[2, 20]", "[20, 2]", "a low end below the high one"),
