@@ -110,6 +110,18 @@ def test_a_missing_config_is_2_and_writes_nothing(call, command, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["check", "plan", "run"])
+def test_a_variable_that_is_not_stored_is_2_and_writes_nothing(
+    call, command, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    smoke = Path(__file__).parents[2] / "configs" / "smoke.yaml"
+    code, out, said = call(command, str(smoke), "--set", "results.variables=[bad_dept]")
+    assert (code, out) == (2, "")
+    assert said.startswith("error: results.variables: 'bad_dept' is not a stored variable; allow")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["status", "verify", "finalize", "summary"])
 def test_a_folder_that_is_no_run_is_said_so(call, command, tmp_path):
     code, out, said = call(command, str(tmp_path))

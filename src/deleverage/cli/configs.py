@@ -15,8 +15,10 @@ from deleverage.printing import as_columns, as_pairs, as_word, print_json
 def check(file: ConfigFile, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Say what a config builds, without running it."""
     from deleverage.config import build, load_config
+    from deleverage.results.schema import select_variables
 
     config = load_config(file, set_ or ())
+    select_variables(config.results.variables)
     built = build(config)
     policies = [
         {

@@ -21,7 +21,7 @@ def idle_rules(scenario: Scenario) -> Iterator[Suspect]:
         key: Key = ("venues", name)
         yield from _of_any_book(name, venue, key)
         yield from _prices(scenario, name, venue, key)
-        yield from _accounts(name, venue, key)
+        yield from _accounts(scenario, name, venue, key)
         yield from _liquidation(name, venue.liquidation, (*key, "liquidation"))
         if venue.backstop.adl is not None:
             yield Suspect(
@@ -98,7 +98,16 @@ def _prices(scenario: Scenario, name: str, venue: Venue, key: Key) -> Iterator[S
         )
 
 
-def _accounts(name: str, venue: Venue, key: Key) -> Iterator[Suspect]:
+def _accounts(scenario: Scenario, name: str, venue: Venue, key: Key) -> Iterator[Suspect]:
+    for asset in venue.maintenance:
+        if f"{name}/{asset}/perp" not in scenario.markets:  # the same under all policies
+            yield Suspect(
+                (*key, "maintenance", asset),
+                lambda _: False,
+                f"maintenance of '{asset}' on '{name}', which no perp there is written on",
+                "it of underlyings of the venue's perps",
+                "remove it, or add a market",
+            )
     for scope in venue.leverage.cap or {}:
         yield Suspect(
             (*key, "leverage", "cap", scope),

@@ -20,7 +20,8 @@ class Place:
     line: int | None = None
 
     def __str__(self) -> str:
-        return self.file if self.line is None else f"{self.file}:{self.line}"
+        is_line = self.line is not None and not self.file.startswith("--set ")
+        return f"{self.file}:{self.line}" if is_line else self.file
 
 
 def sentence(place: Place, key: Key, came: str, allowed: str, advice: str) -> str:
@@ -123,22 +124,38 @@ def read(path: Path, parents: tuple[Path, ...] = ()) -> Source:
     return source
 
 
-def _value(node: Any, key: Key, source: Source, path: Path, parents: tuple[Path, ...]) -> Any:
-    from ruamel.yaml.nodes import MappingNode, SequenceNode
+def _value(
+    node: Any,
+    key: Key,
+    source: Source,
+    path: Path,
+    parents: tuple[Path, ...],
+    around: tuple[Any, ...] = (),
+) -> Any:
+    """The plain value of a node, which stands within those around it."""
+    from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
     if node is None:
         return None
+    if any(node is one for one in around):
+        came = "an alias of what it stands in"
+        source.refuse(key, came, "aliases of what stands elsewhere", "write it out")
+    around = (*around, node)
     if isinstance(node, SequenceNode):
         values = []
         for number, child in enumerate(node.value):
             source.places[(*key, number)] = Place(str(path), child.start_mark.line + 1)
-            values.append(_value(child, (*key, number), source, path, parents))
+            values.append(_value(child, (*key, number), source, path, parents, around))
         return values
     if not isinstance(node, MappingNode):
         return _scalar(node.tag, node.value)
     mapping: dict[str, Any] = {}
     for name_node, child in node.value:
         place = Place(str(path), name_node.start_mark.line + 1)
+        if not isinstance(name_node, ScalarNode):
+            what = "a list" if isinstance(name_node, SequenceNode) else "a mapping"
+            text = sentence(place, key, f"{what} as a key", "names as keys", "write `name: value`")
+            raise ConfigError(text)
         # Names are text, also where YAML would see a number or a truth value.
         name = str(name_node.value)
         here = (*key, name)
@@ -149,7 +166,7 @@ def _value(node: Any, key: Key, source: Source, path: Path, parents: tuple[Path,
             text = sentence(place, here, came, "each name once", "rename or remove one of the two")
             raise ConfigError(text)
         source.places[here] = place
-        mapping[name] = _value(child, here, source, path, parents)
+        mapping[name] = _value(child, here, source, path, parents, around)
     if "include" in mapping:
         return _included(mapping, key, source, path, parents)
     return mapping
@@ -259,7 +276,7 @@ def override(source: Source, text: str) -> None:
     last: Any = rest
     if isinstance(target, list):
         last = _position(target, last, key, place)
-    fresh = Source(None)
+    fresh = Source(None, {(*key, last): place})
     value = _value(node, (*key, last), fresh, Path(place.file), ())
     target[last] = value
     source.places[(*key, last)] = place

@@ -320,6 +320,16 @@ CASES = {
         "baseline: {participation: {kind: hold}}",
         "policies.baseline.participation: participation of the baseline; ",
     ),
+    "an alias of what it stands in": (
+        "baseline: {}",
+        "baseline: &rules {index: *rules}",
+        "policies.baseline.index: an alias of what it stands in; .*; write it out.",
+    ),
+    "a list as a key": (
+        "  baseline: {}",
+        "  baseline: {}\n  ? [a, b]\n  : {}",
+        "policies: a list as a key; allowed is names as keys",
+    ),
     "an empty label": (
         "  no_parity:",
         '  "": {}\n  no_parity:',
@@ -433,6 +443,7 @@ def test_bad_input_is_one_sentence(case, tmp_path):
         ("scenario.books.usde_loops.leverage.values.7=3", "a number from 0 to 2"),
         ("name.x=3", "a mapping to go into"),
         ("seed=[1", "a YAML value"),
+        ("policies.x=&all {index: *all}", "policies.x.index: an alias of what it stands in"),
     ],
 )
 def test_a_bad_override_names_itself(text, said):

@@ -80,6 +80,11 @@ CASES = {
         "a component_clamp of 'USDe' on 'others', whose index is its reference or has none",
         ("policies.x.index.USDe@others.own=1",),
     ),
+    "maintenance": (
+        (*LONE, f"{VENUE}.maintenance.LONE=1%"),
+        "maintenance of 'LONE' on 'exchange', which no perp there is written on",
+        None,
+    ),
     "leverage.cap": (
         (*LONE, f"{VENUE}.leverage.cap.LONE=3"),
         "a leverage cap of 'LONE' on 'exchange', of which nobody holds a perp there",
