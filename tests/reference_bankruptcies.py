@@ -14,6 +14,7 @@ from reference_world import History, Maps, Rules, State
 
 TIE = 1e-4  # relative difference below which two ranks of a queue are the same
 LEAST_EQUITY = 1e-6  # of the notional that equity is to carry
+DUST = 1e-6  # share of a position at the start that is a rounding, and has no deficit with it
 
 
 def bankruptcy_equity(
@@ -70,18 +71,19 @@ def close_bankrupts(
                 continue
             notional = 0.0
             for j in range(maps.perps.shape[1]):
-                if maps.perps[b, j] >= 0:
+                if maps.perps[b, j] >= 0 and state.position_left[j, b, k] > DUST:
                     units = state.position_left[j, b, k] * abs(rules.position[j, b, k])
                     notional += units * price[maps.perps[b, j]]
             if notional == 0.0:
                 continue
-            state.cash[b, k] += share * unrealised_profit(maps, rules, state, price, b, k)
             for j in range(maps.perps.shape[1]):
                 market = maps.perps[b, j]
-                if market < 0:
+                if market < 0 or state.position_left[j, b, k] <= DUST:
                     continue
                 units = state.position_left[j, b, k] * abs(rules.position[j, b, k])
                 side = 0 if rules.position[j, b, k] > 0.0 else 1
+                gain = price[market] - rules.entry[j, b]
+                state.cash[b, k] += share * (units * gain if side == 0 else -units * gain)
                 contracts[market, side] += share * units
                 loss[market, side] += charged * deficit[b, k] * units * price[market] / notional
                 state.position_left[j, b, k] *= 1.0 - share

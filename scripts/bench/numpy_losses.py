@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy_constants import DUST, Slot
 
 
 @dataclass
@@ -71,6 +72,11 @@ def absorb_losses(
         _sweep(run, places, venue, path)
 
 
+def _more_than_dust(slot: Slot, units: np.ndarray) -> np.ndarray:
+    """Contracts that a deficit may go with."""
+    return np.where(np.abs(units) > DUST * np.abs(slot.size), units, 0)
+
+
 def _share_losses(
     run: Any,
     worth: np.ndarray,
@@ -93,15 +99,17 @@ def _share_losses(
 
     notional = np.zeros_like(cash)
     for slot, units in zip(slots, contracts, strict=True):
-        notional[slot.rows] += np.abs(units) * price[slot.market][:, None]
+        stake = _more_than_dust(slot, units)
+        notional[slot.rows] += np.abs(stake) * price[slot.market][:, None]
     safe = np.where(notional > 0, notional, 1)
     sides = []
     for slot, units in zip(slots, contracts, strict=True):
         rows, paid = slot.rows, price[slot.market][:, None]
         profit = units * (paid - slot.entry)
-        gone = closing[rows] * units
-        charged = closing[rows] * deficit[rows] * np.abs(units) * paid / safe[rows]
-        cash[rows] += closing[rows] * profit
+        stake = _more_than_dust(slot, units)
+        gone = closing[rows] * stake
+        charged = closing[rows] * deficit[rows] * np.abs(stake) * paid / safe[rows]
+        cash[rows] += gone * (paid - slot.entry)
         wins = np.where((profit > 0) & ~due[rows], units, 0)
         long = slot.size > 0
         for side, mine in enumerate((long, ~long)):

@@ -235,11 +235,15 @@ static void share_losses(const Rules* r, State* s, const Prices* p, const real* 
     rest[v] += uncovered[v] * deficit[i];
     if (r->adl[v] == 0) continue;
     real share = uncovered[v], notional = 0;
-    for (int j = 0; j < PERP_COUNT[b]; j++) notional += absolute(s->contracts[j][b][k]) * price[PERP[b][j]];
+    for (int j = 0; j < PERP_COUNT[b]; j++) {
+      real size = absolute(s->contracts[j][b][k]);
+      if (size > DUST * absolute(r->position[j][b][k])) notional += size * price[PERP[b][j]];
+    }
     if (notional == 0) continue;
     for (int j = 0; j < PERP_COUNT[b]; j++) {
       int m = PERP[b][j], side = r->position[j][b][k] > 0 ? 0 : 1;
       real held = s->contracts[j][b][k], size = absolute(held);
+      if (size <= DUST * absolute(r->position[j][b][k])) continue;
       s->cash[b][k] += share * held * (price[m] - r->entry[j][b]);
       bankrupt[side][m] += share * size;
       loss[side][m] += share * deficit[i] * size * price[m] / notional;

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import BookRules
+from deleverage.cascade.margin import DUST, worth
 from deleverage.cascade.margin_call import masks_of
-from deleverage.cascade.primitives import add_slots, ratio_or_zero, to_slot, total
+from deleverage.cascade.primitives import add_slots, ratio_or_zero, to_slot
 from deleverage.cascade.settlement import bankruptcy_equity, own_prices
 from deleverage.state import Accounts, Markets
 
@@ -63,7 +64,12 @@ def stakes(
     owed = jnp.where(sells, deficit, 0)
     closed_share = jnp.where(owed > 0, to_slot(share, book.facts.venue), 0)
     charged = (closed_share if charge is None else to_slot(charge, book.facts.venue)) * owed
-    whole = jnp.asarray(total(notional))
+    begun = zip(accounts.contracts, size, book.start.position, strict=True)
+    # A deficit goes with contracts: a rounding of some is none, else it would be charged for it.
+    open_contracts = [
+        jnp.where(left > DUST * jnp.abs(start), held, 0) for held, left, start in begun
+    ]
+    at_stake = worth([jnp.abs(held) for held in open_contracts], prices.perp)
     slots = list(zip(accounts.contracts, profit, strict=True))
     winning = [jnp.where((gain > 0) & ~is_due, held, 0) for held, gain in slots]
     score = []
@@ -75,8 +81,11 @@ def stakes(
         ]
         score = [jnp.where(held == 0, 0, rank) for held, rank in zip(winning, score, strict=True)]
     return Stakes(
-        closing=[closed_share * contracts for contracts in accounts.contracts],
-        charged=[charged * ratio_or_zero(part, whole) for part in notional],
+        closing=[closed_share * contracts for contracts in open_contracts],
+        charged=[
+            charged * ratio_or_zero(jnp.abs(contracts) * at, jnp.asarray(at_stake))
+            for contracts, at in zip(open_contracts, prices.perp, strict=True)
+        ],
         winning=winning,
         profit=profit,
         equity=equity,

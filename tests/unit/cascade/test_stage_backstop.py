@@ -63,6 +63,7 @@ def settled(
     winner_due=False,
     shorts=None,
     queue=None,
+    held=1.0,
 ):
     shorts = [-100.0, 0.0, 0.0] if shorts is None else shorts
     short_cash = np.where(shorts, short_cash, 0.0)
@@ -76,7 +77,14 @@ def settled(
         backstop__queue=queue,
     )
     is_due = jnp.zeros((3, 3, 1, 1), bool).at[0, 0].set(due).at[1, 0].set(winner_due)
-    found = absorbed(world, world.state.accounts, is_due, world.state.fund, column(*PRICE))
+    begun = world.state.accounts
+    sold = (1.0 - held) * begun.contracts[0, 0, 0]  # of the long, at the price that is
+    then = (
+        begun.contracts.at[0, 0, 0].add(-sold),
+        begun.cash.at[0, 0].add(sold * (PRICE[4] - 1.0)),
+    )
+    begun = eqx.tree_at(lambda a: (a.contracts, a.cash), begun, then)
+    found = absorbed(world, begun, is_due, world.state.fund, column(*PRICE))
     accounts, markets, left, _, losses = found
     bears = {name: by for name, by in losses._asdict().items() if by is not None}
     paid = {name: float(np.ravel(value)[0]) for name, value in bears.items()}
@@ -121,6 +129,16 @@ def test_winners_are_closed_pro_rata(case, column):
     accounts, _, _, paid = settled(case, column, fund=0.0, shorts=[-150.0, -40.0, -10.0])
     assert accounts.contracts[0, 1, :, 0, 0] == pytest.approx([-75.0, -20.0, -5.0])
     assert paid["adl_loss"] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("held", "by_winners"), [(1e-2, 10.0), (2e-6, 10.0), (5e-7, 0.0), (1e-17, 0.0), (0.0, 0.0)]
+)
+def test_a_rounding_of_contracts_has_no_deficit_with_it(case, column, held, by_winners):
+    *_, paid = settled(case, column, fund=0.0, held=held)
+    assert paid["bad_debt"] == pytest.approx(10.0)
+    assert paid["adl_loss"] == pytest.approx(by_winners)
+    assert paid["socialised_loss"] == pytest.approx(10.0 - by_winners)
 
 
 QUEUE = np.array([[1.0], [0.0]])
