@@ -133,6 +133,9 @@ def test_frontier_takes_thresholds_of_a_probability(call, made):
     code, _, said = call(*words)
     assert code == 2
     assert "write above=0" in said
+    code, _, said = call("frontier", made, "--below", "2000")
+    assert code == 2
+    assert "`below` came beside the measure 'expected_shortfall'; allowed is a threshold of" in said
 
 
 def test_frontier_knows_which_values_are_good_or_asks(call, made):

@@ -266,10 +266,17 @@ def by_name(
     """The measure of this name; a measure is handed back.
 
     Raises:
-        ConfigError: The name is unknown or its argument is missing.
+        ConfigError: The name is unknown, its argument is missing, or a threshold is not for it.
     """
     if isinstance(name, Measure):
         return name
+    without = name in ("mean", "quantile", "expected_shortfall")
+    if without and (above is not None or below is not None):
+        given = "above" if above is not None else "below"
+        raise ConfigError(
+            f"`{given}` came beside the measure {name!r}; allowed is a threshold of a probability; "
+            f"leave `{given}` out, or name the measure probability."
+        )
     if name == "mean":
         return Mean()
     if name == "probability":

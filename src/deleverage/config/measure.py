@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AllowInfNan, Field, model_validator
 
 from deleverage.config.base import Model
 from deleverage.config.quantities import Share, conflict
+
+_USED = {
+    "quantile": ("q",),
+    "expected_shortfall": ("q", "tail"),
+    "probability": ("above", "below"),
+}
 
 
 class MeasureSpec(Model):
@@ -17,8 +23,8 @@ class MeasureSpec(Model):
     measure: Literal["mean", "quantile", "expected_shortfall", "probability"] = "mean"
     q: Share | None = None
     tail: Literal["upper", "lower"] = "upper"
-    above: float | None = None
-    below: float | None = None
+    above: Annotated[float, AllowInfNan(False)] | None = None
+    below: Annotated[float, AllowInfNan(False)] | None = None
     selection: dict[str, str | float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -28,5 +34,15 @@ class MeasureSpec(Model):
         if self.measure == "probability" and (self.above is None) == (self.below is None):
             raise conflict(
                 "a probability without one threshold", "above or below", "write above: 0"
+            )
+        used = _USED.get(self.measure, ())
+        given = {"q": self.q, "above": self.above, "below": self.below}
+        idle = [name for name, value in given.items() if value is not None and name not in used]
+        idle += ["tail"] if self.tail != "upper" and "tail" not in used else []
+        if idle:
+            raise conflict(
+                f"{idle[0]} beside `{self.measure}`",
+                f"{self.measure} with {' or '.join(used) or 'none of q, tail, above and below'}",
+                f"remove {idle[0]}, or name another measure",
             )
         return self

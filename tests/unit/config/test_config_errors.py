@@ -295,6 +295,29 @@ CASES = {
         "sweep: {grid: {scenario.shocks.macro.severity.value: [1%]}}\npolicies:\n",
         "sweep.grid.scenario.shocks.macro.severity.value: the key 'value' is unknown; ",
     ),
+    "a level of a mean": (
+        "paths: 256",
+        "paths: {at_most: 256, until: {variable: bad_debt, q: 99%, relative_error: 1%}}",
+        "paths.until: q beside `mean`; allowed is mean with none of q, tail, above",
+    ),
+    "a threshold of a shortfall": (
+        "policies:\n",
+        "attribution: {causes: {a: {liquidation: {pace: 1}}}, measures: [{variable: bad_debt, "
+        "measure: expected_shortfall, q: 99%, above: 0}]}\npolicies:\n",
+        "measures.0: above beside `expected_shortfall`; allowed is expected_shortfall with",
+    ),
+    "a tail of a quantile": (
+        "paths: 256",
+        "paths: {at_most: 256, until: {variable: bad_debt, measure: quantile, q: 99%, tail: lower, "
+        "relative_error: 1%}}",
+        "paths.until: tail beside `quantile`; allowed is quantile with q; remove tail",
+    ),
+    "a threshold that is no number": (
+        "paths: 256",
+        "paths: {at_most: 256, until: {variable: bad_debt, measure: probability, above: nan, "
+        "relative_error: 1%}}",
+        "paths.until.above: 'nan' came; allowed is a finite number",
+    ),
     "an asset of a cause": (
         "policies:\n",
         "attribution: {causes: {own_book: {index: {USDX: {floor: 90%}}}}}\npolicies:\n",
