@@ -24,8 +24,8 @@ from deleverage.config.leverage import check_leverage
 from deleverage.config.models import Config
 from deleverage.config.names import IndexKey, Names
 from deleverage.config.policies import PolicySpec
-from deleverage.config.resolve import mark_under
-from deleverage.config.rules import VALUATIONS, LiquidationChange
+from deleverage.config.resolve import collateral_under, mark_under
+from deleverage.config.rules import VALUATIONS, CollateralRule, LiquidationChange
 from deleverage.config.sales import liquidation_under, sales_under
 from deleverage.config.setting import Setting
 from deleverage.config.source import Key
@@ -146,6 +146,7 @@ class _Effects:
                     listed(self.uses.pledged, "collateral that a book holds, which is none"),
                     "remove it, or add such a book",
                 )
+            self._admitted(scope, rule)
             valued = [name for name in VALUATIONS if getattr(rule, name) is not None]
             if rule.parity and valued:
                 self.refuse(
@@ -154,6 +155,24 @@ class _Effects:
                     f"`{valued[0]}` or `parity: true`",
                     "remove one of the two",
                 )
+
+    def _admitted(self, scope: str, rule: CollateralRule) -> None:
+        """What a key says of collateral that another key of the policy does not admit."""
+        asset, _, venue = scope.partition("@")
+        admits = [
+            collateral_under(spec.collateral[asset], self.entry, name, asset).admitted is not False
+            for name, spec in self.config.scenario.venues.items()
+            if venue in ("", name) and asset in spec.collateral
+        ]
+        said = [name for name in type(rule).model_fields if getattr(rule, name) is not None]
+        said = [name for name in said if name != "admitted"]
+        if said and not any(admits):
+            self.refuse(
+                ("collateral", scope, said[0]),
+                f"a {said[0]} of '{scope}', which the policy does not admit",
+                f"`{said[0]}` of what is admitted",
+                "remove one of the two, or write `admitted: true`",
+            )
 
     def _backstop(self) -> None:
         for venue, rule in self.entry.backstop.items():

@@ -176,6 +176,12 @@ REFUSED = {
     "index={USDe: {}}": "index.USDe: an empty mapping; .*own, others, equal, from, ",
     "index={BTC: {smoothing: 1m, futures: {}}}": "index.BTC.futures: an empty mapping; ",
     "collateral={USDe: {}}": "collateral.USDe: an empty mapping; .*haircut, ",
+    "collateral={USDe: {admitted: false}, USDe@exchange: {haircut: 5%}}": (
+        "USDe@exchange.haircut: a haircut of 'USDe@exchange', which the policy does not admit"
+    ),
+    "collateral={USDe: {cap: 1M}, USDe@exchange: {admitted: false}}": (
+        "collateral.USDe.cap: a cap of 'USDe', which the policy does not admit"
+    ),
     "mark={exchange: {}}": "mark.exchange: an empty mapping; .*kind, ",
     "leverage={cap: {}}": "leverage.cap: an empty mapping; .*by ASSET or ASSET@VENUE",
     "liquidation={collateral_sale: {}}": "collateral_sale: an empty mapping; .*by ASSET",
