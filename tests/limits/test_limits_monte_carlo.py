@@ -177,6 +177,7 @@ def far_passage(barrier, steps=50, volatility=0.8, years=1 / 52):
     return fallen
 
 
+@pytest.mark.slow
 def test_a_passage_under_sobol_points_and_pairs(limit):
     for kind in ("antithetic", "sobol"):
         ds = limit("first_passage", f"sampling.kind={kind}", "paths=20480")

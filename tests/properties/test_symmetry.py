@@ -69,6 +69,15 @@ LAYOUT = DEFAULT.layout
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
+def kinds_of_which_slow(slow: str) -> Any:
+    """The same, one of them only where slow tests run too."""
+    marks = {slow: pytest.mark.slow}
+    return pytest.mark.parametrize(
+        "kind",
+        [pytest.param(kind, id=name, marks=marks.get(name, ())) for name, kind in KINDS.items()],
+    )
+
+
 def is_near(_before: Any, _after: Any, flows: Any) -> bool:
     """Whether a cohort's equity comes close to its maintenance margin."""
     return min(gap.min() for gap in flows.margin_gap) < NEAR
@@ -81,7 +90,7 @@ def least_gain(policy: Policy) -> float:
     return float(np.clip(gain, 1e-9, 1.0).min())
 
 
-@kinds
+@kinds_of_which_slow("default_kinds")
 @settings(max_examples=30)
 @given(seed=seeds)
 def test_order_of_books_assets_venues_and_markets_is_irrelevant(kind, seed):
@@ -192,7 +201,7 @@ def in_other_money(unit: float, policy: Policy, inputs: dict[str, Any]) -> tuple
     return scaled, given
 
 
-@kinds
+@kinds_of_which_slow("every_kind")
 @settings(max_examples=20)
 @given(seed=seeds, power=st.integers(-8, 8))
 def test_the_unit_of_money_changes_no_bit_of_a_price(kind, seed, power):

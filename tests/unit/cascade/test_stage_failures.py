@@ -133,7 +133,7 @@ def test_a_seller_moves_the_book_and_is_not_liquidated(market):
 
 
 def test_contracts_sum_to_zero_with_the_exogenous_seller():
-    for seed in range(8):
+    for seed in range(2):  # on more worlds: tests/properties/test_invariants.py
         world, policies = worlds.full_world(seed)
         policy = kernel.single(policies)
         sales = np.zeros((world.layout.steps, len(world.layout.markets), 1))
