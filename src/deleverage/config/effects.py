@@ -18,7 +18,7 @@ from deleverage.config.idle_indices import (
     is_anchored,
     terms_of,
 )
-from deleverage.config.idle_rules import is_paused
+from deleverage.config.idle_rules import basis_without_median, is_paused
 from deleverage.config.issuers import redemptions
 from deleverage.config.leverage import check_leverage
 from deleverage.config.models import Config
@@ -124,13 +124,8 @@ class _Effects:
                 )
             kind = mark_under(self.entry, self.config.scenario.venues[venue].mark, venue).kind
             if change.basis_half_life is not None and kind != "median":
-                name = "basis_half_life" if change.preset is None else "preset"
-                self.refuse(
-                    ("mark", venue, name),
-                    f"a {name} of marks that are of kind `{kind}`",
-                    "it with `kind: median`",
-                    "remove it, or write `kind: median`",
-                )
+                name, *sentence = basis_without_median(change, kind)
+                self.refuse(("mark", venue, name), *sentence)
 
     def _leverage(self) -> None:
         self._names_something(self.entry.leverage.cap, ("leverage", "cap"))

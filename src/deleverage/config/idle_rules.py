@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from deleverage.config.base import EVERYWHERE
 from deleverage.config.books import LoanBook
 from deleverage.config.resolve import mark_under
-from deleverage.config.rules import LiquidationRule
+from deleverage.config.rules import LiquidationRule, MarkChange
 from deleverage.config.sales import liquidation_under, sales_under
 from deleverage.config.scenario import Pegged, Scenario, Venue
 from deleverage.config.setting import Setting, Suspect, is_set, is_written
@@ -65,6 +65,17 @@ def _of_any_book(name: str, venue: Venue, key: Key) -> Iterator[Suspect]:
             )
 
 
+def basis_without_median(mark: MarkChange, kind: str) -> tuple[str, str, str, str]:
+    """The key that sets the basis of marks of a kind without one; came, allowed, what to do."""
+    field = "basis_half_life" if mark.preset is None else "preset"
+    return (
+        field,
+        f"a {field} of marks that are of kind `{kind}`",
+        "it with `kind: median`",
+        "remove it, or write `kind: median`",
+    )
+
+
 def _prices(scenario: Scenario, name: str, venue: Venue, key: Key) -> Iterator[Suspect]:
     if is_set(venue, "mark"):
         yield Suspect(
@@ -74,16 +85,14 @@ def _prices(scenario: Scenario, name: str, venue: Venue, key: Key) -> Iterator[S
             "it on venues where books hold perps",
         )
     if is_set(venue.mark, "basis_half_life"):
-        field = "basis_half_life" if venue.mark.preset is None else "preset"
+        field, *sentence = basis_without_median(venue.mark, venue.mark.kind)
         yield Suspect(
             (*key, "mark", field),
             lambda setting: (
                 mark_under(setting.entry, setting.scenario.venues[name].mark, name).kind
                 == "median"
             ),
-            f"a {field} of marks that are of kind `{venue.mark.kind}`",
-            "it with `kind: median`",
-            "remove it, or write `kind: median`",
+            *sentence,
         )
     markets = scenario.markets  # the same under all policies
     if is_set(venue, "basis_half_life"):
