@@ -10,11 +10,10 @@ from reference_margin import (
     unrealised_profit,
 )
 from reference_vault import fill_vaults
-from reference_world import History, Maps, Rules, State
+from reference_world import DUST, History, Maps, Rules, State
 
 TIE = 1e-4  # relative difference below which two ranks of a queue are the same
 LEAST_EQUITY = 1e-6  # of the notional that equity is to carry
-DUST = 1e-6  # share of a position at the start that is a rounding, and has no deficit with it
 
 
 def bankruptcy_equity(

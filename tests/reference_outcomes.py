@@ -9,10 +9,7 @@ from reference_curves import kink_gap
 from reference_issuer import LEAST_SUPPLY
 from reference_margin import routes
 from reference_vault import vault_gains
-from reference_world import BOOKS, ENDLESS, History, Maps, Outcomes, Rules
-
-DUST = 1e-6
-"""MODEL.md section 2.10: share of the starting units below which an order is a rounding."""
+from reference_world import BOOKS, DUST, ENDLESS, History, Maps, Outcomes, Rules
 
 
 def forced_sales(

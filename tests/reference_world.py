@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 INDEX, LAST, MEDIAN = 0, 1, 2
+DUST = 1e-6  # share of what a cohort began with below which what is left, or sold, is a rounding
 ENDLESS = 1e30  # backing, supply and reserve of an issuer that a world knows nothing of
 LINEAR, SQRT, PROFILE = 0, 1, 2
 BOOKS, REDEEM, BACKSTOP, HOLD = 0, 1, 2, 3

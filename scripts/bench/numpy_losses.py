@@ -98,15 +98,14 @@ def _share_losses(
     bankrupt, loss, winners = (np.zeros((2, *price.shape), price.dtype) for _ in range(3))
 
     notional = np.zeros_like(cash)
-    for slot, units in zip(slots, contracts, strict=True):
-        stake = _more_than_dust(slot, units)
+    stakes = [_more_than_dust(*pair) for pair in zip(slots, contracts, strict=True)]
+    for slot, stake in zip(slots, stakes, strict=True):
         notional[slot.rows] += np.abs(stake) * price[slot.market][:, None]
     safe = np.where(notional > 0, notional, 1)
     sides = []
-    for slot, units in zip(slots, contracts, strict=True):
+    for slot, units, stake in zip(slots, contracts, stakes, strict=True):
         rows, paid = slot.rows, price[slot.market][:, None]
         profit = units * (paid - slot.entry)
-        stake = _more_than_dust(slot, units)
         gone = closing[rows] * stake
         charged = closing[rows] * deficit[rows] * np.abs(stake) * paid / safe[rows]
         cash[rows] += gone * (paid - slot.entry)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from deleverage.cascade.books import BookRules
-from deleverage.cascade.margin import DUST, worth
+from deleverage.cascade.margin import DUST
 from deleverage.cascade.margin_call import masks_of
-from deleverage.cascade.primitives import add_slots, ratio_or_zero, to_slot
+from deleverage.cascade.primitives import add_slots, ratio_or_zero, to_slot, total
 from deleverage.cascade.settlement import bankruptcy_equity, own_prices
 from deleverage.state import Accounts, Markets
 
@@ -69,7 +69,8 @@ def stakes(
     open_contracts = [
         jnp.where(left > DUST * jnp.abs(start), held, 0) for held, left, start in begun
     ]
-    at_stake = worth([jnp.abs(held) for held in open_contracts], prices.perp)
+    at_stake = [jnp.abs(held) * at for held, at in zip(open_contracts, prices.perp, strict=True)]
+    whole = jnp.asarray(total(at_stake))
     slots = list(zip(accounts.contracts, profit, strict=True))
     winning = [jnp.where((gain > 0) & ~is_due, held, 0) for held, gain in slots]
     score = []
@@ -82,10 +83,7 @@ def stakes(
         score = [jnp.where(held == 0, 0, rank) for held, rank in zip(winning, score, strict=True)]
     return Stakes(
         closing=[closed_share * contracts for contracts in open_contracts],
-        charged=[
-            charged * ratio_or_zero(jnp.abs(contracts) * at, jnp.asarray(at_stake))
-            for contracts, at in zip(open_contracts, prices.perp, strict=True)
-        ],
+        charged=[charged * ratio_or_zero(part, whole) for part in at_stake],
         winning=winning,
         profit=profit,
         equity=equity,
